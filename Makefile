@@ -1,0 +1,58 @@
+# Everything runs in .venv, set up on first use and again only when pyproject.toml or constraints.txt change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# The first Python >= 3.11 that runs and can make a virtual environment; another one by `make ... PYTHON=/path/to/python`.
+PYTHON_TEST := 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c $(PYTHON_TEST) >/dev/null 2>&1 && echo $$p && break; done)
+
+# One test process per core of a small machine, each on one thread: more of either only makes them wait for each other.
+WORKERS ?= 2
+test test-browser: export JAX_PLATFORMS ?= cpu
+test: export NPROC ?= 1
+test: export OMP_NUM_THREADS ?= 1
+test: export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-browser lint bench
+
+help: ## Show what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed ## Train a small network on digits, check its gradient, write a report
+	@$(BIN)/holoprop train digits-mlp --name demo --overwrite
+
+test: $(VENV)/.installed-dev ## Run the tests (WORKERS=2 processes)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope
+
+test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pages in Chromium (needs chromium and chromedriver)
+	@$(BIN)/pytest -m browser
+
+lint: $(VENV)/.installed-dev ## Check style, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+bench: $(VENV)/.installed ## Measure speed side by side with the published schedule
+	@$(BIN)/holoprop bench
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing holoprop into $(VENV) (once; a minute or more, depending on the network) ..."
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+# An extra brings the package itself along, so its stamp also freshens the plain one.
+$(VENV)/.installed-dev $(VENV)/.installed-browser: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing holoprop and its $* tools into $(VENV) (once; a minute or more, depending on the network) ..."
+	@$(PIP_INSTALL) --editable '.[$*]'
+	@touch $(VENV)/.installed $@
+
+# pip is the last thing a new environment gets: where it is there, the environment is whole.
+$(BIN)/pip:
+	@$(if $(PYTHON),,echo "holoprop needs Python 3.11 or newer with venv (Debian: python3-venv); name one by PYTHON=/path/to/python" >&2; exit 1)
+	@$(PYTHON) -c $(PYTHON_TEST) >/dev/null 2>&1 || { echo "PYTHON=$(PYTHON) is not a Python 3.11 or newer with venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

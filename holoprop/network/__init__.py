@@ -1,0 +1,1 @@
+"""Networks: layers, connections, potential and drive, readout, cost, activations, builders."""

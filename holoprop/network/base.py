@@ -1,0 +1,125 @@
+"""The contract of a network: what settles, what drives it, and what is read out.
+
+A network has layers with activities `s = (s_1, …, s_L)`, a clamped input and parameters `θ`; each layer has a drive
+`a_l(θ, x, s)`, the input to its activation, and a rest state satisfies `s = σ(a(s))`. An *energy network* has a
+potential `Φ(θ, x, s)` with `a = ∂Φ/∂s`. All methods take **one sample**; settling and estimators map them over batches.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from holoprop.network.activation import AbstractActivation
+from holoprop.network.cost import AbstractCost
+
+State = tuple[Inexact[Array, "..."], ...]
+Net = TypeVar("Net", bound=eqx.Module)
+
+
+class AbstractNetwork(eqx.Module):
+    """A network with its own dynamics: subclass it with `input_shape`, `layer_shapes`, `drive` and `readout`.
+
+    Parameters are the class's real array fields. `drive` and `potential` are called with those parameters cast to the
+    state's dtype, so that `W @ s` works on the contour, unless `keeps_real_weights` says that the class multiplies real
+    weights by complex states itself (as the built-in connections do, at half the arithmetic).
+
+    `readout(s)` returns the logits `o(s_L)`, shape `(classes,)`: a method, or a field that holds a callable module.
+    """
+
+    activation: eqx.AbstractVar[AbstractActivation]
+    cost: eqx.AbstractVar[AbstractCost]
+    readout: eqx.AbstractVar[Callable[[State], Array]]
+    keeps_real_weights: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+
+    @property
+    @abc.abstractmethod
+    def layer_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each layer's activities, first to last."""
+
+    @property
+    @abc.abstractmethod
+    def classes(self) -> int:
+        """Number of logits."""
+
+    @property
+    def is_energy(self) -> bool:
+        """Whether the drive is the gradient of a potential; if so, `potential(c, s)` is there."""
+        return False
+
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """A partition of the layers (indices from 0) that may be updated in turn; by default one block of all.
+
+        With more than one block, no layer of the first may drive another layer of the first.
+        """
+        return (tuple(range(len(self.layer_shapes))),)
+
+    def clamp(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return `c`, what of the input stays fixed while settling; by default `x` itself."""
+        return x
+
+    @abc.abstractmethod
+    def drive(self, c: Inexact[Array, "..."], s: State) -> State:
+        """Return the drive `a_l(c, s)` of each layer, with the layers' shapes and the state's dtype."""
+
+    def drive_block(self, c: Inexact[Array, "..."], s: State, block: int) -> State:
+        """Return the drives of the layers in `blocks[block]`, in that order; by default that part of `drive`."""
+        drives = self.drive(c, s)
+        return tuple(drives[layer] for layer in self.blocks[block])
+
+
+class AbstractEnergyNetwork(AbstractNetwork):
+    """A network defined by its potential `Φ(θ, c, s)`: one method, and the drive is its gradient.
+
+    On the contour `potential` is differentiated as a holomorphic function, so write it without `abs`, `conj`, `.real`.
+    """
+
+    @property
+    def is_energy(self) -> bool:
+        """Always true: the drive is `∂Φ/∂s`."""
+        return True
+
+    @abc.abstractmethod
+    def potential(self, c: Inexact[Array, "..."], s: State) -> Inexact[Array, ""]:
+        """Return the scalar `Φ(c, s)`, in the state's dtype."""
+
+    def drive(self, c: Inexact[Array, "..."], s: State) -> State:
+        """Return `∂Φ/∂s`; not to be overridden."""
+        return jax.grad(self.potential, argnums=1, holomorphic=jnp.iscomplexobj(s[0]))(c, s)
+
+
+def initial_state(net: AbstractNetwork, lead: tuple[int, ...], dtype: jnp.dtype) -> State:
+    """Return a state of zeros with leading axes `lead`: the papers' starting point of the free phase."""
+    return tuple(jnp.zeros(lead + shape, dtype) for shape in net.layer_shapes)
+
+
+def parameter_dtype(net: eqx.Module) -> np.dtype:
+    """Return the common dtype of the network's parameters.
+
+    **Raises:** `ValueError` if there are none, or some are complex.
+    """
+    leaves = jax.tree.leaves(eqx.filter(net, eqx.is_inexact_array))
+    if not leaves:
+        raise ValueError("the network has no real array among its fields: there is nothing to train")
+    dtype = np.result_type(*(np.dtype(leaf.dtype) for leaf in leaves))
+    if np.issubdtype(dtype, np.complexfloating):
+        raise ValueError(f"parameters must be real, got {dtype}; on the contour only states are complex")
+    return dtype
+
+
+def in_dtype(net: Net, dtype: jnp.dtype) -> Net:
+    """Return the network with its parameters cast to `dtype`, unless it `keeps_real_weights`."""
+    if getattr(net, "keeps_real_weights", False):
+        return net
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, net)

@@ -1,0 +1,72 @@
+"""Connections between layers: a forward product into the layer above and a backward product into the layer below.
+
+A connection with *tied* feedback sends `Wᵀ` back where it sends `W` forward; it then contributes the term
+`s_target · forward(s_source)` to the potential `Φ`, and both its products are derivatives of that one term.
+"""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+from jaxtyping import Array, Float, Inexact
+
+from holoprop.network.product import real_product
+
+
+class AbstractConnection(eqx.Module):
+    """A connection from a source layer to a target layer, on the activities of one sample.
+
+    `tied` says that feedback is the transpose of the forward product, so that the connection has a potential.
+    """
+
+    tied: eqx.AbstractClassVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def source_shape(self) -> tuple[int, ...]:
+        """Shape of the source layer's activities."""
+
+    @property
+    @abc.abstractmethod
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of the target layer's activities."""
+
+    @abc.abstractmethod
+    def forward(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Drive of the target layer: `source_shape → target_shape`, in the dtype of `source`."""
+
+    @abc.abstractmethod
+    def backward(self, target: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Drive of the source layer: `target_shape → source_shape`, in the dtype of `target`."""
+
+
+class Dense(AbstractConnection):
+    """All-to-all connection with tied feedback: forward `W s + b`, backward `Wᵀ s'`; term `s' · (W s + b)` of `Φ`.
+
+    **Attributes:**
+
+    - `weight`: `(in, out)`, real (stored input-first, so the forward product is `s @ weight`).
+    - `bias`: `(out,)`, real.
+    """
+
+    weight: Float[Array, "in out"]
+    bias: Float[Array, " out"]
+    tied: ClassVar[bool] = True
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """`(in,)`."""
+        return (self.weight.shape[0],)
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """`(out,)`."""
+        return (self.weight.shape[1],)
+
+    def forward(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return `W s + b`: `(in,) → (out,)`, real or complex."""
+        return real_product(source, self.weight) + self.bias.astype(source.dtype)
+
+    def backward(self, target: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return `Wᵀ s'`: `(out,) → (in,)`, real or complex."""
+        return real_product(target, self.weight.T)

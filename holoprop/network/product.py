@@ -1,0 +1,35 @@
+"""Products of complex activities with real weights.
+
+A state on the contour is complex, a weight is real. Complex arithmetic would treat the weight as complex too and spend
+four (or three) real products; two are enough:
+
+    s W = (Re s) W + i (Im s) W,
+
+done as **one** real matrix product whose rows are the real and the imaginary parts, stacked along the batch.
+Every built-in connection goes through `real_product`, so this is the only place that knows.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Inexact
+
+
+def real_product(s: Inexact[Array, "*lead inner"], weight: Float[Array, "inner outer"]) -> Inexact[Array, "*lead outer"]:
+    """Multiply real or complex activities by a real weight matrix, `s @ weight`.
+
+    For complex `s` the product is `(Re s) W + i (Im s) W`, computed as one real product of twice as many rows.
+
+    **Arguments:**
+
+    - `s`: activities, shape `(..., inner)`, real or complex.
+    - `weight`: real matrix, shape `(inner, outer)`; cast to the precision of `s`.
+
+    **Returns:** array of shape `(..., outer)` and the dtype of `s`.
+
+    **Raises:** `TypeError` if the shapes do not fit (from `jax.numpy.matmul`).
+    """
+    weight = weight.astype(s.real.dtype)
+    if not jnp.iscomplexobj(s):
+        return s @ weight
+    pair = jnp.stack([s.real, s.imag], axis=-2) @ weight
+    return lax.complex(pair[..., 0, :], pair[..., 1, :])

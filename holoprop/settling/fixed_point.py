@@ -1,0 +1,172 @@
+"""The fixed-point problem `s = σ(a(s) − β ∂C/∂s_L)` of a batch, as solvers see it.
+
+One object holds everything that stays fixed while the state moves: the network, the clamped input (its drive is computed
+once), the targets and the nudges. Its methods take and return batched states; the network's single-sample methods are
+mapped *inside* the solver's one loop.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
+from holoprop.network.cost import one_hot
+
+
+class FixedPoint(eqx.Module):
+    """The map `s ↦ σ(a(s) − β ∂C/∂s_L)` for a batch of inputs, and for all nudges of a contour at once.
+
+    **Attributes:**
+
+    - `net`: the network.
+    - `clamped`: `(batch, …)`, what `net.clamp` made of the inputs.
+    - `target`: `(batch, classes)` or `None` in the free phase.
+    - `beta`: nudges, `(batch,)` or `(points, batch)`, real or complex, or `None` in the free phase. States then have the
+      same leading axes and dtype.
+    """
+
+    net: AbstractNetwork
+    clamped: Inexact[Array, "batch ..."]
+    target: Float[Array, "batch classes"] | None
+    beta: Inexact[Array, "..."] | None
+
+    @classmethod
+    def of(
+        cls,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        y: Array | None = None,
+        beta: Inexact[Array, "..."] | complex = 0.0,
+    ) -> "FixedPoint":
+        """Pose the problem for inputs `x`, targets `y` and nudge `beta`: a number, `(batch,)` or `(points, batch)`.
+
+        **Raises:** `ValueError` if `x` does not fit the network, or a nudge is given without targets.
+        """
+        dtype = parameter_dtype(net)
+        x = check_inputs(net, x).astype(dtype)
+        clamped = jax.vmap(net.clamp)(x)
+        if isinstance(beta, int | float | complex) and beta == 0:
+            return cls(net, clamped, None, None)
+        if y is None:
+            raise ValueError("a nudge beta needs targets y: pass integer labels or one-hot rows")
+        beta = jnp.asarray(beta)
+        kind = jnp.result_type(dtype, jnp.complex64) if jnp.iscomplexobj(beta) else dtype
+        beta = beta.astype(kind)
+        if beta.ndim < 2:
+            beta = jnp.broadcast_to(beta, x.shape[:1])
+        return cls(net, clamped, one_hot(jnp.asarray(y), net.classes, dtype), beta)
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Leading axes of every state: `(batch,)` or `(points, batch)`."""
+        return self.clamped.shape[:1] if self.beta is None else self.beta.shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Dtype of the states: real in the free phase and under real nudges, complex on a contour."""
+        return parameter_dtype(self.net) if self.beta is None else self.beta.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of neurons of one sample."""
+        return sum(math.prod(shape) for shape in self.net.layer_shapes)
+
+    def update(self, state: State) -> State:
+        """Return `σ(a(s) − β ∂C/∂s_L)`, all layers at once (one synchronous step)."""
+        return self._batched(self._update, state)
+
+    def sweep(self, state: State) -> tuple[State, State, Float[Array, "*lead"]]:
+        """Update the network's blocks in turn.
+
+        **Returns:** the state just before its last block moves, the state after, and the residual of the *former*: with at most two
+        blocks all other layers are then at rest given the last block, so `‖σ(a(s)) − s‖` is the last block's own change.
+        With more blocks it is the change over the whole sweep, which vanishes at rest too.
+        """
+        blocks = self.net.blocks
+        before = state
+        for block in range(len(blocks) - 1):
+            moved = self._batched(lambda net, c, y, b, s, i=block: self._update_block(net, c, y, b, s, i), before)
+            before = _replace(before, blocks[block], moved)
+        last = len(blocks) - 1
+        moved = self._batched(lambda net, c, y, b, s: self._update_block(net, c, y, b, s, last), before)
+        after = _replace(before, blocks[last], moved)
+        return before, after, norm(difference(after, before if last <= 1 else state), len(self.lead))
+
+    def residual(self, state: State) -> Float[Array, "*lead"]:
+        """Return `‖σ(a(s) − β ∂C/∂s_L) − s‖` per sample, over all layers."""
+        return norm(difference(self.update(state), state), len(self.lead))
+
+    def _batched(self, f: Callable[..., State], state: State) -> State:
+        net = in_dtype(self.net, self.dtype)
+        mapped: Callable[..., State] = lambda c, y, b, s: f(net, c, y, b, s)  # noqa: E731
+        if len(self.lead) == 2:
+            mapped = jax.vmap(jax.vmap(mapped), in_axes=(None, None, 0, 0))
+        else:
+            mapped = jax.vmap(mapped)
+        return mapped(self.clamped.astype(self.dtype), self.target, self.beta, state)
+
+    def _update(self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State) -> State:
+        drives = net.drive(c, s)
+        drives = (*drives[:-1], self._nudged(net, drives[-1], y, beta, s))
+        return tuple(net.activation(a) for a in drives)
+
+    def _update_block(self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, block: int) -> State:
+        layers, last = net.blocks[block], len(s) - 1
+        drives = net.drive_block(c, s, block)
+        return tuple(
+            net.activation(self._nudged(net, a, y, beta, s) if layer == last else a)
+            for layer, a in zip(layers, drives, strict=True)
+        )
+
+    def _nudged(self, net: Any, drive: Array, y: Array | None, beta: Array | None, s: State) -> Array:
+        if y is None or beta is None:
+            return drive
+        return drive - beta * cost_gradient(net, s, y)
+
+
+def cost_gradient(net: AbstractNetwork, s: State, target: Float[Array, " classes"]) -> Inexact[Array, "..."]:
+    """Return `∂C/∂s_L` of one sample, holomorphic in the state; with cross-entropy `W_oᵀ (softmax(o) − y)`."""
+
+    def cost(last: Array) -> Array:
+        return net.cost(net.readout((*s[:-1], last)), target)
+
+    return jax.grad(cost, holomorphic=jnp.iscomplexobj(s[-1]))(s[-1])
+
+
+def check_inputs(net: AbstractNetwork, x: Array) -> Array:
+    """Return `x` as an array of shape `(batch, *net.input_shape)`.
+
+    **Raises:** `ValueError` if its shape or kind is another.
+    """
+    x = jnp.asarray(x)
+    if x.ndim != 1 + len(net.input_shape) or x.shape[1:] != net.input_shape:
+        raise ValueError(
+            f"x must have shape (batch, {', '.join(map(str, net.input_shape))}), got {x.shape}"
+            + ("; add the batch axis with x[None]" if x.shape == net.input_shape else "")
+        )
+    if x.shape[0] == 0:
+        raise ValueError("x holds no sample: its batch axis has length 0")
+    if jnp.iscomplexobj(x):
+        raise ValueError(f"inputs must be real, got {x.dtype}")
+    return x
+
+
+def difference(a: State, b: State) -> State:
+    """Return `a − b`, layer by layer."""
+    return tuple(p - q for p, q in zip(a, b, strict=True))
+
+
+def norm(state: State, lead: int) -> Float[Array, "*lead"]:
+    """Return the Euclidean norm over all layers of each sample; `lead` is the number of leading axes."""
+    total = sum(jnp.sum((a.real**2 + a.imag**2) if jnp.iscomplexobj(a) else a * a, range(lead, a.ndim)) for a in state)
+    return jnp.sqrt(jnp.asarray(total))
+
+
+def _replace(state: State, layers: tuple[int, ...], values: State) -> State:
+    table = dict(zip(layers, values, strict=True))
+    return tuple(table.get(i, layer) for i, layer in enumerate(state))

@@ -1,0 +1,73 @@
+"""Bring a batch to rest: the one entry point of settling."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Num
+
+from holoprop.network.base import AbstractNetwork, State, initial_state
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.rest import Rest, require_settled
+from holoprop.settling.solver import AbstractSolver, run_solver
+
+
+def settle(
+    net: AbstractNetwork,
+    x: Float[Array, "batch ..."],
+    y: Num[Array, "batch ..."] | None = None,
+    beta: complex | Inexact[Array, "..."] = 0.0,
+    *,
+    solver: AbstractSolver | None = None,
+    state: State | None = None,
+    throw: bool = False,
+) -> Rest:
+    """Find the rest state `s = σ(a(s) − β ∂C/∂s_L)` of each sample of a batch.
+
+    **Arguments:**
+
+    - `net`: the network.
+    - `x`: inputs, `(batch, *net.input_shape)`, real.
+    - `y`: targets: integer labels `(batch,)` or one-hot rows `(batch, classes)`; needed if `beta` is not 0.
+    - `beta`: the nudge (dimensionless): a number, or an array `(batch,)`, or `(points, batch)` for several at once.
+      Complex nudges give complex states.
+    - `solver`: `Picard`, `Alternating` or `Anderson` (default).
+    - `state`: where to start, leading axes as `beta`; zeros by default.
+    - `throw`: raise if some sample does not settle, instead of only saying so in `status`.
+
+    **Returns:** a `Rest`: state, residual, steps and status, per sample.
+
+    **Raises:** `ValueError` for shapes that do not fit; `UnsettledError` under `throw=True`.
+
+    Source: P1 (arXiv 2209.00530), §2; DESIGN.md sections 1 and 4.
+
+    ```python
+    rest = hp.settle(net, x)
+    rest.state[0].shape, rest.settled.all()
+    ```
+    """
+    rest = _settle(net, x, y, beta, Anderson() if solver is None else solver, state)
+    if throw:
+        require_settled(rest, "settle")
+    return rest
+
+
+def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | None = None) -> Rest:
+    """Settle an already posed problem, from `state` or from zeros; traceable."""
+    if state is None:
+        state = initial_state(problem.net, problem.lead, problem.dtype)
+    else:
+        _check_state(problem, state)
+        state = tuple(layer.astype(problem.dtype) for layer in state)
+    return run_solver(solver, problem, state)
+
+
+@eqx.filter_jit
+def _settle(net, x, y, beta, solver, state) -> Rest:
+    return settle_problem(FixedPoint.of(net, x, y, beta), solver, state)
+
+
+def _check_state(problem: FixedPoint, state: State) -> None:
+    wanted = [problem.lead + shape for shape in problem.net.layer_shapes]
+    given = [jnp.shape(layer) for layer in state]
+    if wanted != given:
+        raise ValueError(f"state must hold layers of shapes {wanted}, got {given}")

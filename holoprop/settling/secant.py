@@ -1,0 +1,161 @@
+"""The memory of Anderson acceleration: past differences, their Gram matrix, and the small least-squares problem.
+
+Complex vectors are kept as real pairs `[Re, Im]` of twice the length, so that every inner product is a real one:
+`⟨a, b⟩ = a·b + i a·(Jb)` with `J[p, q] = [q, −p]`. The Gram matrix grows by one row a step; the system of at most eight unknowns is
+solved by an unrolled `LDLᴴ` factorisation over the whole batch, which costs less than a batched library solve.
+"""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact, Int
+
+from holoprop.network.base import State
+from holoprop.settling.fixed_point import FixedPoint
+
+
+class SecantHistory(eqx.Module):
+    """The last `depth` normalised differences of `f = G(x) − x` and of `g = G(x)`, per sample.
+
+    **Attributes** (`k` is the number of mixed values, doubled if complex):
+
+    - `df`, `dg`: `(*lead, depth, k)` real; both divided by `‖Δf‖`.
+    - `gram`: `(*lead, depth, depth)`, `⟨Δf_i, Δf_j⟩`.
+    - `valid`: `(*lead, depth)`, which columns belong to this sample's present history.
+    - `f`, `g`: `(*lead, k)`, the last evaluation; `begun`: `(*lead,)`, whether there was one.
+    - `slot`: the column that the next difference replaces.
+    """
+
+    df: Float[Array, "*lead depth k"]
+    dg: Float[Array, "*lead depth k"]
+    gram: Inexact[Array, "*lead depth depth"]
+    valid: Bool[Array, "*lead depth"]
+    f: Float[Array, "*lead k"]
+    g: Float[Array, "*lead k"]
+    begun: Bool[Array, "*lead"]
+    slot: Int[Array, ""]
+
+    @classmethod
+    def empty(cls, problem: FixedPoint, depth: int) -> "SecantHistory":
+        """Return a history of nothing, for the mixed values of `problem`."""
+        lead = problem.lead
+        shapes = [problem.net.layer_shapes[layer] for layer in problem.net.blocks[-1]]
+        k = sum(math.prod(shape) for shape in shapes) * (2 if jnp.issubdtype(problem.dtype, jnp.complexfloating) else 1)
+        real = jnp.finfo(problem.dtype).dtype
+        return cls(
+            df=jnp.zeros((*lead, depth, k), real),
+            dg=jnp.zeros((*lead, depth, k), real),
+            gram=jnp.zeros((*lead, depth, depth), problem.dtype),
+            valid=jnp.zeros((*lead, depth), bool),
+            f=jnp.zeros((*lead, k), real),
+            g=jnp.zeros((*lead, k), real),
+            begun=jnp.zeros(lead, bool),
+            slot=jnp.zeros((), jnp.int32),
+        )
+
+    def push(self, x: Float[Array, "*lead k"], g: Float[Array, "*lead k"], forget: Bool[Array, "*lead"]) -> "SecantHistory":
+        """Return the history after evaluating `g = G(x)`; samples in `forget` lose what came before."""
+        f = g - x
+        df, dg = f - self.f, g - self.g
+        length = jnp.sqrt(jnp.sum(df * df, -1))
+        usable = self.begun & ~forget & (length > 0) & jnp.isfinite(length) & jnp.isfinite(jnp.sum(dg, -1))
+        scale = jnp.where(usable, 1 / length, 0)[..., None]
+        df = jnp.where(usable[..., None], df * scale, 0)
+        dg = jnp.where(usable[..., None], dg * scale, 0)
+        depth = self.valid.shape[-1]
+        here = jnp.arange(depth, dtype=jnp.int32) == self.slot
+        all_df = _put(self.df, df, self.slot)
+        row = self._inner(all_df, df)
+        gram = jnp.where(here, row[..., :, None], self.gram)
+        gram = jnp.where(here[:, None], row.conj()[..., None, :], gram)
+        return SecantHistory(
+            df=all_df,
+            dg=_put(self.dg, dg, self.slot),
+            gram=gram,
+            valid=jnp.where(here, usable[..., None], self.valid & ~forget[..., None]),
+            f=f,
+            g=g,
+            begun=jnp.isfinite(jnp.sum(g, -1)),
+            slot=(self.slot + 1) % depth,
+        )
+
+    def propose(self) -> Float[Array, "*lead k"]:
+        """Return the accelerated iterate `g − Σ_j γ_j Δg_j` with `γ = argmin ‖f − Σ_j γ_j Δf_j‖`."""
+        depth = self.valid.shape[-1]
+        unit = jnp.eye(depth, dtype=self.gram.dtype)
+        both = self.valid[..., :, None] & self.valid[..., None, :]
+        # Columns have unit length, so a multiple of the rounding error is a relative regularisation.
+        matrix = jnp.where(both, self.gram, unit) + 10 * float(jnp.finfo(self.gram.dtype).eps) * unit
+        right = jnp.where(self.valid, self._inner(self.df, self.f), 0)
+        gamma = solve_hermitian(matrix, right)
+        if not jnp.iscomplexobj(gamma):
+            return self.g - jnp.einsum("...m,...mk->...k", gamma, self.dg)
+        parts = jnp.einsum("...mc,...mk->...ck", jnp.stack([gamma.real, gamma.imag], -1), self.dg)
+        return self.g - parts[..., 0, :] + _rotate(parts[..., 1, :])
+
+    def _inner(self, columns: Float[Array, "*lead depth k"], v: Float[Array, "*lead k"]) -> Inexact[Array, "*lead depth"]:
+        if not jnp.iscomplexobj(self.gram):
+            return jnp.einsum("...mk,...k->...m", columns, v)
+        both = jnp.einsum("...mk,...ck->...mc", columns, jnp.stack([v, _rotate(v)], -2))
+        return lax.complex(both[..., 0], both[..., 1])
+
+
+def pack(problem: FixedPoint, state: State) -> Float[Array, "*lead k"]:
+    """Return the layers of the network's last block as one real vector per sample, real parts before imaginary ones."""
+    lead = problem.lead
+    layers = [state[layer].reshape(*lead, -1) for layer in problem.net.blocks[-1]]
+    if jnp.issubdtype(problem.dtype, jnp.complexfloating):
+        layers = [a.real for a in layers] + [a.imag for a in layers]
+    return jnp.concatenate(layers, -1) if len(layers) > 1 else layers[0]
+
+
+def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], state: State) -> State:
+    """Return `state` with the layers of the network's last block taken from `vector`: the inverse of `pack`."""
+    if jnp.issubdtype(problem.dtype, jnp.complexfloating):
+        half = vector.shape[-1] // 2
+        vector = lax.complex(vector[..., :half], vector[..., half:])
+    layers, start = list(state), 0
+    for layer in problem.net.blocks[-1]:
+        shape = problem.net.layer_shapes[layer]
+        stop = start + math.prod(shape)
+        layers[layer] = vector[..., start:stop].reshape(*problem.lead, *shape)
+        start = stop
+    return tuple(layers)
+
+
+def solve_hermitian(matrix: Inexact[Array, "*lead n n"], right: Inexact[Array, "*lead n"]) -> Inexact[Array, "*lead n"]:
+    """Solve positive definite Hermitian systems by `LDLᴴ`, unrolled over the (small) size `n` and mapped over `lead`."""
+    n = right.shape[-1]
+    lower: list[list[Array]] = [[] for _ in range(n)]
+    pivots: list[Array] = []
+    partial: list[Array] = []
+    for i in range(n):
+        for j in range(i):
+            value = matrix[..., i, j]
+            for k in range(j):
+                value = value - lower[i][k] * pivots[k] * lower[j][k].conj()
+            lower[i].append(value / pivots[j])
+        pivot, value = matrix[..., i, i].real, right[..., i]
+        for k in range(i):
+            pivot = pivot - (lower[i][k] * lower[i][k].conj()).real * pivots[k].real
+            value = value - lower[i][k] * partial[k]
+        pivots.append(pivot.astype(right.dtype))
+        partial.append(value)
+    solution: list[Array] = [right[..., 0]] * n
+    for i in reversed(range(n)):
+        value = partial[i] / pivots[i]
+        for k in range(i + 1, n):
+            value = value - lower[k][i].conj() * solution[k]
+        solution[i] = value
+    return jnp.stack(solution, -1)
+
+
+def _put(columns: Float[Array, "*lead depth k"], v: Float[Array, "*lead k"], slot: Int[Array, ""]) -> Array:
+    return lax.dynamic_update_slice_in_dim(columns, v[..., None, :], slot, columns.ndim - 2)
+
+
+def _rotate(v: Float[Array, "*lead k"]) -> Float[Array, "*lead k"]:
+    half = v.shape[-1] // 2
+    return jnp.concatenate([v[..., half:], -v[..., :half]], -1)

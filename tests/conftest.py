@@ -1,0 +1,42 @@
+"""What every test runs under: the CPU unless told otherwise, strict dtype promotion, no deadline per random example."""
+
+import os
+
+# Before jax is imported, which reads it once. holoprop itself is not imported here: jaxtyping's hook must come first.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# The first example of a jitted function pays for its compilation, so a deadline per example would fail at random.
+hypothesis.settings.register_profile("holoprop", deadline=None)
+hypothesis.settings.load_profile("holoprop")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Make float64 the default dtype for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+def pytest_report_header() -> str:
+    """Say at the top of the run whether tests on the official data sets take part."""
+    folder = os.environ.get("HOLOPROP_DATA")
+    return f"official data sets: {folder or 'HOLOPROP_DATA is not set, so tests marked data are left out'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked ``data`` where no official data sets are."""
+    if os.environ.get("HOLOPROP_DATA"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("data")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("data")]
