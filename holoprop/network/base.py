@@ -118,6 +118,11 @@ def parameter_dtype(net: eqx.Module) -> np.dtype:
     return dtype
 
 
+def complex_dtype(net: eqx.Module) -> np.dtype:
+    """Return the complex dtype of the parameters' precision: complex64 for float32, complex128 for float64."""
+    return np.result_type(parameter_dtype(net), np.complex64)
+
+
 def in_dtype(net: Net, dtype: jnp.dtype) -> Net:
     """Return the network with its parameters cast to `dtype`, unless it `keeps_real_weights`."""
     if getattr(net, "keeps_real_weights", False):

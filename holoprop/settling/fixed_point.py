@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
+from holoprop.network.base import AbstractNetwork, State, complex_dtype, in_dtype, parameter_dtype
 from holoprop.network.cost import one_hot
 
 
@@ -55,8 +55,7 @@ class FixedPoint(eqx.Module):
         if y is None:
             raise ValueError("a nudge beta needs targets y: pass integer labels or one-hot rows")
         beta = jnp.asarray(beta)
-        kind = jnp.result_type(dtype, jnp.complex64) if jnp.iscomplexobj(beta) else dtype
-        beta = beta.astype(kind)
+        beta = beta.astype(complex_dtype(net) if jnp.iscomplexobj(beta) else dtype)
         if beta.ndim < 2:
             beta = jnp.broadcast_to(beta, x.shape[:1])
         return cls(net, clamped, one_hot(jnp.asarray(y), net.classes, dtype), beta)

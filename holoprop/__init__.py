@@ -1,0 +1,82 @@
+"""holoprop: holomorphic equilibrium propagation.
+
+Networks settle to a rest state; a small complex teaching signal travels once around a circle; the first Fourier coefficient
+of the activity on that circle is the gradient (Laborieux & Zenke 2022, arXiv 2209.00530).
+"""
+
+from holoprop.gradient.agreement import Agreement, Alignment, alignment
+from holoprop.gradient.estimate import AbstractEstimator, Certificate, Estimate
+from holoprop.gradient.exact import Implicit, Unrolled
+from holoprop.gradient.finite_difference import Centered, OneSided
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.network.activation import (
+    AbstractActivation,
+    DoubleSilu,
+    HardSigmoid,
+    ReLU,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)
+from holoprop.network.base import AbstractEnergyNetwork, AbstractNetwork
+from holoprop.network.build import mlp
+from holoprop.network.connection import AbstractConnection, Dense
+from holoprop.network.cost import AbstractCost, CrossEntropy, SquaredError
+from holoprop.network.layered import LayeredNetwork
+from holoprop.network.product import real_product
+from holoprop.network.readout import Readout
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.plain import Alternating, Picard
+from holoprop.settling.rest import Rest, Status, UnsettledError
+from holoprop.settling.run import settle
+from holoprop.settling.solver import AbstractSolver, Progress
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # networks
+    "AbstractActivation",
+    "AbstractConnection",
+    "AbstractCost",
+    "AbstractEnergyNetwork",
+    "AbstractNetwork",
+    "CrossEntropy",
+    "Dense",
+    "DoubleSilu",
+    "HardSigmoid",
+    "LayeredNetwork",
+    "ReLU",
+    "Readout",
+    "Sigmoid",
+    "Silu",
+    "Softplus",
+    "SquaredError",
+    "Tanh",
+    "mlp",
+    "real_product",
+    # settling
+    "AbstractSolver",
+    "Alternating",
+    "Anderson",
+    "FixedPoint",
+    "Picard",
+    "Progress",
+    "Rest",
+    "Status",
+    "UnsettledError",
+    "settle",
+    # gradient
+    "AbstractEstimator",
+    "Agreement",
+    "Alignment",
+    "Centered",
+    "Certificate",
+    "Estimate",
+    "Holomorphic",
+    "Implicit",
+    "OneSided",
+    "Unrolled",
+    "alignment",
+]

@@ -1,0 +1,168 @@
+"""What an estimator is, and what it returns.
+
+Estimators are stateless objects: `estimator(net, x, y)` settles the batch and returns an `Estimate` whose gradient is a
+pytree of the network's own type, the gradient of the mean loss over the samples kept.
+"""
+
+import abc
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact, Int, Num, PRNGKeyArray, PyTree
+
+from holoprop.network.base import AbstractNetwork
+from holoprop.network.cost import one_hot
+from holoprop.settling.fixed_point import check_inputs
+from holoprop.settling.rest import Rest, Status, require_settled
+from holoprop.settling.solver import AbstractSolver
+
+Unsettled = Literal["mask", "keep", "raise"]
+"""What to do with samples that did not settle: leave them out of the means, keep them, or raise `UnsettledError`."""
+
+
+class Certificate(eqx.Module):
+    """How far an estimate can be trusted, per sample.
+
+    **Attributes** (`points` nudges were settled; for exact references there are none):
+
+    - `betas`: `(points, batch)`, the nudges that were settled (their complex conjugates come for free).
+    - `free_residual`, `free_status`: `(batch,)`, of the free rest state.
+    - `point_residual`, `point_status`: `(points, batch)`, of each nudged rest state.
+    - `kept`: `(batch,)`, the samples that the means were taken over.
+    - `unsettled_share`: scalar, the share of samples of which the free or some nudged state did not settle.
+    """
+
+    betas: Inexact[Array, "points batch"]
+    free_residual: Float[Array, " batch"]
+    free_status: Int[Array, " batch"]
+    point_residual: Float[Array, "points batch"]
+    point_status: Int[Array, "points batch"]
+    kept: Bool[Array, " batch"]
+    unsettled_share: Float[Array, ""]
+
+    @property
+    def settled(self) -> Bool[Array, " batch"]:
+        """The samples whose free state and every nudged state settled."""
+        return (self.free_status == Status.settled) & jnp.all(self.point_status == Status.settled, 0)
+
+
+class Estimate(eqx.Module):
+    """A gradient and what is known about it.
+
+    **Attributes:**
+
+    - `gradient`: pytree of the network's own type; `gradient.connections[0].weight` belongs to `net.connections[0].weight`.
+    - `loss`: scalar, the mean cost `C(o(s_0), y)` of the kept samples at the free rest state; NaN if none was kept.
+    - `logits`: `(batch, classes)`, at the free rest state.
+    - `rest`: the free `Rest`.
+    - `certificate`: a `Certificate`.
+    - `memory`: what the estimator wants back at the next step.
+    """
+
+    gradient: Any
+    loss: Float[Array, ""]
+    logits: Float[Array, "batch classes"]
+    rest: Rest
+    certificate: Certificate
+    memory: PyTree
+
+
+class AbstractEstimator(eqx.Module):
+    """An estimator of `dℒ/dθ`.
+
+    **Attributes:** `solver` finds the free rest state; `unsettled` says what happens to samples that do not settle.
+    """
+
+    solver: eqx.AbstractVar[AbstractSolver]
+    unsettled: eqx.AbstractVar[Unsettled]
+
+    @abc.abstractmethod
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the estimate for inputs `x` and one-hot `target`; traceable, nothing is checked here."""
+
+    @abc.abstractmethod
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if this estimator cannot be used on `net`."""
+
+    def init(self, net: AbstractNetwork, batch_size: int) -> PyTree:
+        """Return the memory before the first step; most estimators have none."""
+        del net, batch_size
+
+    def __call__(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        y: Num[Array, "batch ..."],
+        *,
+        key: PRNGKeyArray | None = None,
+        memory: PyTree = None,
+    ) -> Estimate:
+        """Estimate the gradient of the mean loss over a batch (compiled; may also be called under `jit`).
+
+        **Arguments:**
+
+        - `net`: the network.
+        - `x`: inputs `(batch, *net.input_shape)`, real.
+        - `y`: integer labels `(batch,)` or one-hot rows `(batch, classes)`.
+        - `key`: random key, for estimators that draw noise.
+        - `memory`: what the last estimate returned, or `init`.
+
+        **Returns:** an `Estimate`.
+
+        **Raises:** `ValueError` if shapes do not fit or the estimator cannot be used on this network;
+        `UnsettledError` with `unsettled="raise"` (outside `jit` only: inside, look at the certificate).
+        """
+        self.check(net)
+        x, y = check_inputs(net, x), jnp.asarray(y)
+        if y.shape[:1] != x.shape[:1]:
+            raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
+        target = one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
+        if isinstance(x, jax.core.Tracer):
+            return self.estimate(net, x, target, key=key, memory=memory)
+        estimate = _compiled(_traced_amplitude(self), net, x, target, key, memory)
+        if self.unsettled == "raise":
+            require_settled(estimate.rest, "free phase")
+            points = estimate.certificate
+            nudged = Rest(estimate.rest.state, points.point_residual, points.point_status, points.point_status)
+            require_settled(nudged, "nudged phase")
+        return estimate
+
+
+def check_policy(unsettled: str) -> None:
+    """Raise `ValueError` unless `unsettled` is one of the three policies."""
+    if unsettled not in ("mask", "keep", "raise"):
+        raise ValueError(f"unsettled must be 'mask', 'keep' or 'raise', got {unsettled!r}")
+
+
+def sample_weights(kept: Bool[Array, " batch"], dtype: jnp.dtype) -> Float[Array, " batch"]:
+    """Return `1/(number kept)` for kept samples and 0 for the others (all 0 if none is kept)."""
+    return kept.astype(dtype) / jnp.maximum(jnp.sum(kept.astype(dtype)), 1)
+
+
+def mean_kept(values: Float[Array, " batch"], kept: Bool[Array, " batch"]) -> Float[Array, ""]:
+    """Return the mean of the kept values, NaN if there is none."""
+    total = jnp.sum(jnp.where(kept, values, 0))
+    return total / jnp.sum(kept.astype(values.dtype))
+
+
+@eqx.filter_jit
+def _compiled(estimator, net, x, target, key, memory) -> Estimate:
+    return estimator.estimate(net, x, target, key=key, memory=memory)
+
+
+def _traced_amplitude(estimator: AbstractEstimator) -> AbstractEstimator:
+    # A float field would be a compile-time constant: sweeping the nudge would compile anew at every value.
+    for name in ("radius", "beta"):
+        if isinstance(getattr(estimator, name, None), float):
+            estimator = eqx.tree_at(lambda e, n=name: getattr(e, n), estimator, replace_fn=jnp.asarray)
+    return estimator

@@ -1,0 +1,116 @@
+"""The classic estimators: finite differences of `∂F/∂θ` along real nudges.
+
+One-sided, `[∂F/∂θ(s_β) − ∂F/∂θ(s_0)]/β`, bias `O(β)` (Scellier & Bengio 2017); centred,
+`[∂F/∂θ(s_β) − ∂F/∂θ(s_{−β})]/2β`, bias `O(β²)` (Laborieux et al. 2021).
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.holomorphic import check_amplitude, check_energy
+from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.solver import AbstractSolver
+
+
+class OneSided(AbstractEstimator):
+    """Classic equilibrium propagation: a free and one nudged phase, `g = [∂F/∂θ(s_β) − ∂F/∂θ(s_0)]/β`, bias `O(β)`.
+
+    **Arguments:** `beta`: the nudge, not 0 (a negative one points the other way); `solver`, `nudged_solver`, `unsettled` as
+    in `Holomorphic`.
+
+    **Raises:** `ValueError` for `beta = 0` or a network without a potential.
+
+    Source: Scellier & Bengio 2017; P1 §1.1, `N = 1`.
+    """
+
+    beta: float = 0.1
+    solver: AbstractSolver = Anderson()
+    nudged_solver: AbstractSolver | None = None
+    unsettled: Unsettled = "mask"
+
+    def __check_init__(self) -> None:
+        check_policy(self.unsettled)
+        check_amplitude("abs(beta)", abs(self.beta))
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if `net` has no potential."""
+        check_energy(net, "OneSided")
+
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the estimate for inputs `x` and one-hot `target`; traceable."""
+        betas = _real_nudges(net, x, self.beta, [1.0])
+        return estimate_from_nudges(
+            net,
+            x,
+            target,
+            betas,
+            1 / betas,
+            free_weight=-1 / betas[0],
+            solver=self.solver,
+            nudged_solver=self.nudged_solver or self.solver,
+            unsettled=self.unsettled,
+        )
+
+
+class Centered(AbstractEstimator):
+    """Centred equilibrium propagation, `g = [∂F/∂θ(s_β) − ∂F/∂θ(s_{−β})]/2β`, bias `O(β²)`: `Holomorphic(points=2)`.
+
+    **Arguments:** `beta > 0`; `solver`, `nudged_solver`, `unsettled` as in `Holomorphic`.
+
+    **Raises:** `ValueError` for `beta ≤ 0` or a network without a potential.
+
+    Source: Laborieux et al. 2021 (arXiv 2006.03824).
+    """
+
+    beta: float = 0.1
+    solver: AbstractSolver = Anderson()
+    nudged_solver: AbstractSolver | None = None
+    unsettled: Unsettled = "mask"
+
+    def __check_init__(self) -> None:
+        check_policy(self.unsettled)
+        check_amplitude("beta", self.beta)
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if `net` has no potential."""
+        check_energy(net, "Centered")
+
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the estimate for inputs `x` and one-hot `target`; traceable."""
+        betas = _real_nudges(net, x, self.beta, [1.0, -1.0])
+        return estimate_from_nudges(
+            net,
+            x,
+            target,
+            betas,
+            1 / (2 * betas),
+            free_weight=None,
+            solver=self.solver,
+            nudged_solver=self.nudged_solver or self.solver,
+            unsettled=self.unsettled,
+        )
+
+
+def _real_nudges(net: AbstractNetwork, x: Array, beta: float | Array, signs: list[float]) -> Float[Array, "points batch"]:
+    dtype = parameter_dtype(net)
+    amplitude = jnp.broadcast_to(jnp.asarray(beta), x.shape[:1]).astype(dtype)
+    return jnp.asarray(signs).astype(dtype)[:, None] * amplitude

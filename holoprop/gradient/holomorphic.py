@@ -1,0 +1,103 @@
+"""Holomorphic equilibrium propagation: the gradient as the first Fourier coefficient on a circle of complex nudges.
+
+    g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k}),    β_k = r·e^{2πik/N},    g_N − dℒ/dθ = O(r^N)        (P1)
+
+The rest states of all points are found in one batch, started at the free one. The circle must not enclose a singularity of
+`β ↦ s_β`: beyond the radius of convergence the estimate is wrong however large `N` is.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from holoprop.gradient.contour import half_circle
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.network.base import AbstractNetwork, complex_dtype, parameter_dtype
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.solver import AbstractSolver
+
+
+class Holomorphic(AbstractEstimator):
+    """Holomorphic EP with `points` nudges on a circle of radius `radius` (P1, arXiv 2209.00530).
+
+    `g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k})`, bias `O(r^N)`; `N = 2` is the centred estimator and purely real.
+
+    **Arguments:**
+
+    - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates.
+    - `radius`: `r > 0`, dimensionless like the nudge.
+    - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to the first.
+    - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
+
+    **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a potential, or with
+    a non-holomorphic activation and `points > 2`.
+
+    ```python
+    est = hp.Holomorphic(points=4, radius=0.1)(net, x, y)
+    est.gradient.connections[0].weight, est.certificate.unsettled_share
+    ```
+    """
+
+    points: int = 4
+    radius: float = 0.1
+    solver: AbstractSolver = Anderson()
+    nudged_solver: AbstractSolver | None = None
+    unsettled: Unsettled = "mask"
+
+    def __check_init__(self) -> None:
+        check_policy(self.unsettled)
+        if self.points == 1:
+            raise ValueError("points must be at least 2, got 1: for one nudge and a free phase use OneSided(beta)")
+        half_circle(self.points)
+        check_amplitude("radius", self.radius)
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if `net` has no potential, or no complex derivative where one is needed."""
+        check_energy(net, "Holomorphic")
+        if self.points > 2 and not net.activation.holomorphic:
+            raise ValueError(
+                f"{type(net.activation).__name__} is not holomorphic, so a circle of {self.points} points does not give its "
+                "gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
+            )
+
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the estimate for inputs `x` and one-hot `target`; traceable."""
+        unit, multiplicity = half_circle(self.points)
+        kind = complex_dtype(net) if self.points > 2 else parameter_dtype(net)
+        radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(kind)
+        betas = jnp.asarray(unit).astype(kind)[:, None] * radius
+        weights = jnp.asarray(multiplicity / self.points).astype(kind)[:, None] / betas
+        return estimate_from_nudges(
+            net,
+            x,
+            target,
+            betas,
+            weights,
+            free_weight=None,
+            solver=self.solver,
+            nudged_solver=self.nudged_solver or self.solver,
+            unsettled=self.unsettled,
+        )
+
+
+def check_amplitude(name: str, value: float | Array) -> None:
+    """Raise `ValueError` unless a nudge amplitude given as a number is positive and finite."""
+    if isinstance(value, int | float) and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_energy(net: AbstractNetwork, estimator: str) -> None:
+    """Raise `ValueError` if `net` has no potential to differentiate."""
+    if not net.is_energy:
+        raise ValueError(
+            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is a vector field: "
+            "use Implicit or Unrolled"
+        )
