@@ -32,6 +32,9 @@ from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.rest import Rest, Status, UnsettledError
 from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver, Progress
+from holoprop.train.checkpoint import CheckpointError
+from holoprop.train.evaluation import Evaluation, evaluate
+from holoprop.train.loop import FitResult, TrainingError, fit
 
 __version__ = "0.1.0"
 
@@ -79,4 +82,11 @@ __all__ = [
     "OneSided",
     "Unrolled",
     "alignment",
+    # train
+    "CheckpointError",
+    "Evaluation",
+    "FitResult",
+    "TrainingError",
+    "evaluate",
+    "fit",
 ]

@@ -1,0 +1,76 @@
+"""Evaluation: the free phase alone, on every sample. Nothing is masked: a sample that did not settle counts as it stands."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from holoprop.gradient.nudged import read_out
+from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.network.cost import one_hot
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.fixed_point import FixedPoint, check_inputs
+from holoprop.settling.rest import Status
+from holoprop.settling.run import settle_problem
+from holoprop.settling.solver import AbstractSolver
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a network makes of a labelled set, sample by sample.
+
+    **Attributes:** `loss` (mean cost) and `accuracy` (share in [0, 1]); `logits` `(n, classes)`, `residual`, `steps`, `status` `(n,)` of
+    the free rest states, all numpy; `unsettled_share`.
+    """
+
+    loss: float
+    accuracy: float
+    logits: np.ndarray
+    residual: np.ndarray
+    steps: np.ndarray
+    status: np.ndarray
+    unsettled_share: float
+
+
+def evaluate(
+    net: AbstractNetwork, x: np.ndarray, y: np.ndarray, *, solver: AbstractSolver | None = None, batch_size: int = 256
+) -> Evaluation:
+    """Settle the free phase of every sample and compare the readout with the labels.
+
+    **Arguments:** `x`: `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`; `batch_size`: samples at once.
+
+    **Returns:** an `Evaluation`; samples that did not settle are counted like the others, and their share is reported.
+
+    **Raises:** `ValueError` if shapes do not fit or there are no samples.
+    """
+    if len(x) != len(y):
+        raise ValueError(f"x holds {len(x)} samples but y holds {len(y)}")
+    check_inputs(net, jnp.asarray(x[:1]))
+    solver = Anderson() if solver is None else solver
+    parts = []
+    for start in range(0, len(x), batch_size):
+        xs, ys = np.asarray(x[start : start + batch_size]), np.asarray(y[start : start + batch_size])
+        count = len(xs)
+        if start and count < batch_size:  # repeat a sample, so that all batches share one compiled shape
+            fill = np.zeros(batch_size - count, int)
+            xs, ys = np.concatenate([xs, xs[fill]]), np.concatenate([ys, ys[fill]])
+        parts.append([np.asarray(part)[:count] for part in _evaluate_batch(net, xs, ys, solver)])
+    logits, losses, residual, steps, status = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Evaluation(
+        loss=float(losses.mean(dtype=np.float64)),
+        accuracy=float((logits.argmax(-1) == y).mean()),
+        logits=logits,
+        residual=residual,
+        steps=steps,
+        status=status,
+        unsettled_share=float((status != Status.settled).mean()),
+    )
+
+
+@eqx.filter_jit
+def _evaluate_batch(net: AbstractNetwork, x: jax.Array, y: jax.Array, solver: AbstractSolver) -> tuple[jax.Array, ...]:
+    rest = settle_problem(FixedPoint.of(net, x), solver)
+    logits, losses = read_out(net, rest.state, one_hot(y, net.classes, parameter_dtype(net)))
+    return logits, losses, rest.residual, rest.steps, rest.status

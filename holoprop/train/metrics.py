@@ -1,0 +1,82 @@
+"""Metrics as JSON lines, and the running means of an epoch.
+
+One object a line, strict JSON: a mean over nothing (no sample was kept) is `null`, never `NaN`. On resuming, lines written after
+the checkpoint are dropped, so the file reads as if the run had never stopped.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+class MetricsFile:
+    """The file `metrics.jsonl` of a run; with no path, records are kept by the caller alone."""
+
+    def __init__(self, path: Path | None, *, keep_until: int | None = None) -> None:
+        """Open `path`; keep the records up to step `keep_until` (`None`: start empty)."""
+        self.path = path
+        if path is None:
+            return
+        lines: list[str] = []
+        if keep_until is not None and path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    break  # the line that was being written when the run was killed
+                if record.get("step", 0) <= keep_until:
+                    lines.append(line)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text("".join(line + "\n" for line in lines))
+        os.replace(partial, path)
+
+    def write(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Append one record and return it as written (NaN replaced by `None`)."""
+        clean = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()
+        }
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(clean, allow_nan=False) + "\n")
+        return clean
+
+
+@dataclasses.dataclass
+class EpochMeans:
+    """Sums over an epoch so far; stored in checkpoints, so that a resumed epoch reports what an uninterrupted one does."""
+
+    samples: int = 0
+    kept: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    unsettled: float = 0.0
+    residual_log10: float = 0.0
+    sweeps: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, batch_size: int, metrics: dict[str, float]) -> None:
+        """Add one step's metrics, weighted by the samples they are means over."""
+        kept = int(metrics["kept"])
+        self.samples += batch_size
+        self.kept += kept
+        if kept:
+            self.loss += kept * metrics["loss"]
+            self.correct += kept * metrics["accuracy"]
+        self.unsettled += batch_size * metrics["unsettled"]
+        self.residual_log10 += batch_size * metrics["residual_log10"]
+        self.sweeps += batch_size * metrics["sweeps"]
+
+    def record(self) -> dict[str, float]:
+        """Return the epoch's means: loss and accuracy over kept samples, the rest over all."""
+        kept, samples = self.kept or math.nan, self.samples or math.nan
+        return {
+            "train_loss": self.loss / kept,
+            "train_accuracy": self.correct / kept,
+            "unsettled": self.unsettled / samples,
+            "residual_log10": self.residual_log10 / samples,
+            "sweeps": self.sweeps / samples,
+            "seconds": self.seconds,
+        }

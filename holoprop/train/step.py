@@ -1,0 +1,91 @@
+"""One training step: estimate the gradient, let the optimiser move the parameters, say what happened.
+
+A step in which no sample was kept, or whose gradient is not finite, moves nothing: neither the parameters nor the
+optimiser's state (momentum would otherwise go on moving them).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from holoprop.gradient.estimate import AbstractEstimator
+from holoprop.network.base import AbstractNetwork
+
+
+class TrainState(eqx.Module):
+    """What training carries from step to step: network, optimiser state, estimator memory."""
+
+    net: Any
+    optimizer_state: PyTree
+    memory: PyTree
+
+
+class StepMetrics(eqx.Module):
+    """What one step saw, as scalars on the device.
+
+    **Attributes:** `loss` and `accuracy` are means over the kept samples (NaN if none), `kept` their number, `unsettled` the
+    share that did not settle, `gradient_norm` the Euclidean norm over all parameters, `residual_log10` the mean log10 of the free
+    residual, `sweeps` the mean number of steps of the free phase, `moved` whether the parameters were updated.
+    """
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+    kept: Int[Array, ""]
+    unsettled: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    residual_log10: Float[Array, ""]
+    sweeps: Float[Array, ""]
+    moved: Bool[Array, ""]
+
+
+def initial_train_state(
+    net: AbstractNetwork, estimator: AbstractEstimator, optimizer: optax.GradientTransformation, batch_size: int
+) -> TrainState:
+    """Return the state before the first step."""
+    return TrainState(net, optimizer.init(_parameters(net)), estimator.init(net, batch_size))
+
+
+@eqx.filter_jit
+def train_step(
+    state: TrainState,
+    x: Float[Array, "batch ..."],
+    y: Int[Array, " batch"],
+    key: PRNGKeyArray,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+) -> tuple[TrainState, StepMetrics]:
+    """Take one step on a batch; compiled once per batch shape.
+
+    **Arguments:** `x`: `(batch, *input_shape)`; `y`: integer labels `(batch,)`; `key`: for estimators that draw noise.
+
+    **Returns:** the new state and the step's metrics.
+    """
+    net = state.net
+    estimate = estimator(net, x, y, key=key, memory=state.memory)
+    updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
+    kept = estimate.certificate.kept
+    norm = optax.global_norm(estimate.gradient)
+    moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss)
+    proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)
+    new = jax.tree.map(lambda a, b: jnp.where(moved, a, b) if eqx.is_array(a) else a, proposed, state)
+    right = (jnp.argmax(estimate.logits, -1) == y) & kept
+    count = jnp.sum(kept.astype(norm.dtype))
+    metrics = StepMetrics(
+        loss=estimate.loss,
+        accuracy=jnp.sum(right.astype(norm.dtype)) / count,
+        kept=jnp.sum(kept.astype(jnp.int32)),
+        unsettled=estimate.certificate.unsettled_share,
+        gradient_norm=norm,
+        residual_log10=jnp.mean(jnp.log10(jnp.maximum(estimate.rest.residual, jnp.finfo(norm.dtype).tiny))),
+        sweeps=jnp.mean(estimate.rest.steps.astype(norm.dtype)),
+        moved=moved,
+    )
+    return new, metrics
+
+
+def _parameters(net: AbstractNetwork) -> Any:
+    return eqx.filter(net, eqx.is_inexact_array)
