@@ -1,1 +1,1 @@
-"""Data sets."""
+"""Data: named sets of labelled images, the official file formats, where the files live, and batches."""

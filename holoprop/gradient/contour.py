@@ -6,25 +6,21 @@
 """
 
 import numpy as np
-from jaxtyping import Complex, Float
 
 
-def half_circle(points: int) -> tuple[Complex[np.ndarray, " half"] | Float[np.ndarray, " half"], Float[np.ndarray, " half"]]:
+def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit-circle points `e^{2πik/N}` with non-negative imaginary part, and how often each counts.
 
     **Arguments:** `points`: the number `N ≥ 2` of points of the whole circle.
 
-    **Returns:** `(unit, multiplicity)`, each of length `⌊N/2⌋ + 1`; `unit` is real for `N = 2`, where nothing is complex.
+    **Returns:** `(unit, multiplicity)`, each of length `⌊N/2⌋ + 1`. The real points come first: 1, then −1 if `N` is even; each counts
+    once, the complex ones, in the order of their angle, twice. For `N = 2` nothing is complex and `unit` is real.
 
     **Raises:** `ValueError` for fewer than two points.
     """
     if points < 2:
         raise ValueError(f"a contour needs at least 2 points, got {points}; for one nudge use OneSided")
-    if points == 2:
-        return np.array([1.0, -1.0]), np.array([1.0, 1.0])
-    k = np.arange(points // 2 + 1)
-    unit = np.exp(2j * np.pi * k / points)
-    # Exactly real where it should be, so that conjugate symmetry holds to the last bit.
-    multiplicity = np.where((k == 0) | (2 * k == points), 1.0, 2.0)
-    unit = np.where(multiplicity == 1.0, np.round(unit.real), unit)
-    return unit, multiplicity
+    real = [1.0] if points % 2 else [1.0, -1.0]
+    k = np.arange(1, (points + 1) // 2)
+    unit = np.concatenate([real, np.exp(2j * np.pi * k / points)]) if points > 2 else np.array(real)
+    return unit, np.where(unit.imag == 0, 1.0, 2.0)

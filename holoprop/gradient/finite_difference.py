@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
 from holoprop.gradient.holomorphic import check_amplitude, check_energy
-from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
@@ -56,9 +56,10 @@ class OneSided(AbstractEstimator):
             target,
             betas,
             1 / betas,
+            real_points=1,
             free_weight=-1 / betas[0],
             solver=self.solver,
-            nudged_solver=self.nudged_solver or self.solver,
+            nudged_solver=self.nudged_solver or nudged_default(self.solver),
             unsettled=self.unsettled,
         )
 
@@ -103,9 +104,10 @@ class Centered(AbstractEstimator):
             target,
             betas,
             1 / (2 * betas),
+            real_points=2,
             free_weight=None,
             solver=self.solver,
-            nudged_solver=self.nudged_solver or self.solver,
+            nudged_solver=self.nudged_solver or nudged_default(self.solver),
             unsettled=self.unsettled,
         )
 

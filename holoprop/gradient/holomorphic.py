@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.contour import half_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
-from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
 from holoprop.network.base import AbstractNetwork, complex_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
@@ -26,7 +26,7 @@ class Holomorphic(AbstractEstimator):
 
     - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates.
     - `radius`: `r > 0`, dimensionless like the nudge.
-    - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to the first.
+    - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to `nudged_default(solver)`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
 
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a potential, or with
@@ -81,9 +81,10 @@ class Holomorphic(AbstractEstimator):
             target,
             betas,
             weights,
+            real_points=int((multiplicity == 1).sum()),
             free_weight=None,
             solver=self.solver,
-            nudged_solver=self.nudged_solver or self.solver,
+            nudged_solver=self.nudged_solver or nudged_default(self.solver),
             unsettled=self.unsettled,
         )
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Inexact
 
 from holoprop.gradient.estimate import Certificate, Estimate, Unsettled, mean_kept, sample_weights
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
+from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.run import settle_problem
@@ -30,6 +31,7 @@ def estimate_from_nudges(
     betas: Inexact[Array, "points batch"],
     weights: Inexact[Array, "points batch"],
     *,
+    real_points: int,
     free_weight: Float[Array, " batch"] | None,
     solver: AbstractSolver,
     nudged_solver: AbstractSolver,
@@ -38,15 +40,16 @@ def estimate_from_nudges(
     """Return the estimate `Re Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)`, averaged over the kept samples.
 
     **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`; `free_weight` is `w_0`, `(batch,)`, or `None`.
-    The nudged phases start at the free rest state, all in one batch.
+    Complex nudges are those of a `half_circle`, of which the first `real_points` are real.
     """
     dtype = parameter_dtype(net)
     x, target = x.astype(dtype), target.astype(dtype)
-    free_problem = FixedPoint.of(net, x)
-    free = settle_problem(free_problem, solver)
-    problem = FixedPoint(net, free_problem.clamped, target, betas)
-    start = tuple(jnp.broadcast_to(s, (betas.shape[0], *s.shape)).astype(betas.dtype) for s in free.state)
-    nudged = settle_problem(problem, nudged_solver, start)
+    problem = FixedPoint.of(net, x)
+    free = settle_problem(problem, solver)
+    if jnp.iscomplexobj(betas):
+        nudged = _settle_circle(problem, target, betas, real_points, free, nudged_solver)
+    else:
+        nudged = _settle_at(problem, target, betas, _repeat(free.state, betas.shape[0]), nudged_solver)
     certificate = certify(free, nudged, betas, unsettled)
 
     share = sample_weights(certificate.kept, dtype)
@@ -120,3 +123,56 @@ def read_out(
     """Return the logits and the cost of each sample at a free rest state."""
     logits = jax.vmap(lambda s: net.readout(s))(state)
     return logits, jax.vmap(net.cost)(logits, target)
+
+
+def nudged_default(solver: AbstractSolver) -> AbstractSolver:
+    """Return the solver of the nudged phases when none is given: the free one's, but without Anderson's fallback stages.
+
+    Nudged phases start close to rest and settle in a few sweeps. A sample that has not after 60 is most likely beyond its radius of
+    convergence: hundreds of plain sweeps would bring it to rest on another branch, with a wrong gradient.
+    """
+    if not isinstance(solver, Anderson):
+        return solver
+    return Anderson(solver.depth, solver.tolerance, min(solver.max_steps, 60), solver.patience, fallback=False)
+
+
+def _settle_at(
+    problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], start: State, solver: AbstractSolver
+) -> Rest:
+    return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
+
+
+def _settle_circle(
+    problem: FixedPoint,
+    target: Array,
+    betas: Inexact[Array, "points batch"],
+    real_points: int,
+    free: Rest,
+    solver: AbstractSolver,
+) -> Rest:
+    """Settle a half circle: the real points first, then the complex ones from where those point.
+
+    A real point costs less than half of a complex one, and the parabola through `s_{−r}, s_0, s_r` (the line through
+    `s_0, s_r` for an odd number of points) starts the complex ones within `O((r/R)³)` of rest instead of `O(r/R)`.
+    """
+    real = _settle_at(problem, target, betas[:real_points].real, _repeat(free.state, real_points), solver)
+    ratio = betas[real_points:] / betas[0]
+
+    def extrapolate(rested: Array, nudged: Array) -> Array:
+        step = ratio.reshape(ratio.shape + (1,) * (rested.ndim - 1))
+        if real_points == 1:
+            return rested + step * (nudged[0] - rested)
+        odd, even = (nudged[0] - nudged[1]) / 2, (nudged[0] + nudged[1]) / 2 - rested
+        return rested + step * odd + step * step * even
+
+    dtype = betas.dtype
+    start = tuple(extrapolate(p.astype(dtype), q.astype(dtype)) for p, q in zip(free.state, real.state, strict=True))
+    # Where a real point did not settle there is nothing to extrapolate from.
+    usable = jnp.broadcast_to(jnp.all(real.settled, 0), ratio.shape)
+    start = where_sample(usable, start, _repeat(tuple(s.astype(dtype) for s in free.state), ratio.shape[0]))
+    rest = _settle_at(problem, target, betas[real_points:], start, solver)
+    return jax.tree.map(lambda p, q: jnp.concatenate([p.astype(q.dtype), q]), real, rest)
+
+
+def _repeat(state: State, points: int) -> State:
+    return tuple(jnp.broadcast_to(s, (points, *s.shape)) for s in state)

@@ -12,7 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 from holoprop.network.base import AbstractNetwork, State, complex_dtype, in_dtype, parameter_dtype
 from holoprop.network.cost import one_hot
@@ -79,26 +79,48 @@ class FixedPoint(eqx.Module):
         """Return `σ(a(s) − β ∂C/∂s_L)`, all layers at once (one synchronous step)."""
         return self._batched(self._update, state)
 
-    def sweep(self, state: State) -> tuple[State, State, Float[Array, "*lead"]]:
-        """Update the network's blocks in turn.
+    @property
+    def carried(self) -> tuple[int, ...]:
+        """The layers that one sweep hands to the next: all but the first block, whose old values a sweep never reads."""
+        blocks = self.net.blocks
+        return blocks[0] if len(blocks) == 1 else tuple(sorted(layer for block in blocks[1:] for layer in block))
 
-        **Returns:** the state just before its last block moves, the state after, and the residual of the *former*: with at most two
-        blocks all other layers are then at rest given the last block, so `‖σ(a(s)) − s‖` is the last block's own change.
-        With more blocks it is the change over the whole sweep, which vanishes at rest too.
+    def sweep(self, state: State) -> tuple[State, Float[Array, "*lead"]]:
+        """Update the network's blocks in turn; return the state after and the residual of `lead_in(state)`.
+
+        With at most two blocks, the first block of `lead_in(state)` is at rest given the second, so its residual
+        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks it is the change of all carried layers,
+        which vanishes at rest too.
         """
         blocks = self.net.blocks
-        before = state
-        for block in range(len(blocks) - 1):
-            moved = self._batched(lambda net, c, y, b, s, i=block: self._update_block(net, c, y, b, s, i), before)
-            before = _replace(before, blocks[block], moved)
-        last = len(blocks) - 1
-        moved = self._batched(lambda net, c, y, b, s: self._update_block(net, c, y, b, s, last), before)
-        after = _replace(before, blocks[last], moved)
-        return before, after, norm(difference(after, before if last <= 1 else state), len(self.lead))
+        after = state
+        for block in range(len(blocks)):
+            after = self._update_of_block(after, block)
+        change = tuple(after[layer] - state[layer] for layer in self.carried)
+        return after, norm(change, len(self.lead))
+
+    def lead_in(self, state: State) -> State:
+        """Return `state` with the first block brought to rest given the others (the state itself for a single block)."""
+        return state if len(self.net.blocks) == 1 else self._update_of_block(state, 0)
+
+    def take(self, samples: Int[Array, " some"]) -> "FixedPoint":
+        """Return the problem of some of the samples, by their index in the flattened leading axes."""
+        batch = self.clamped.shape[0]
+        return FixedPoint(
+            self.net,
+            self.clamped[samples % batch],
+            None if self.target is None else self.target[samples % batch],
+            None if self.beta is None else self.beta.reshape(-1)[samples],
+        )
 
     def residual(self, state: State) -> Float[Array, "*lead"]:
         """Return `‖σ(a(s) − β ∂C/∂s_L) − s‖` per sample, over all layers."""
         return norm(difference(self.update(state), state), len(self.lead))
+
+    def _update_of_block(self, state: State, block: int) -> State:
+        moved = self._batched(lambda net, c, y, b, s: self._update_block(net, c, y, b, s, block), state)
+        table = dict(zip(self.net.blocks[block], moved, strict=True))
+        return tuple(table.get(i, layer) for i, layer in enumerate(state))
 
     def _batched(self, f: Callable[..., State], state: State) -> State:
         net = in_dtype(self.net, self.dtype)
@@ -165,7 +187,3 @@ def norm(state: State, lead: int) -> Float[Array, "*lead"]:
     total = sum(jnp.sum((a.real**2 + a.imag**2) if jnp.iscomplexobj(a) else a * a, range(lead, a.ndim)) for a in state)
     return jnp.sqrt(jnp.asarray(total))
 
-
-def _replace(state: State, layers: tuple[int, ...], values: State) -> State:
-    table = dict(zip(layers, values, strict=True))
-    return tuple(table.get(i, layer) for i, layer in enumerate(state))

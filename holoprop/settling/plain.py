@@ -12,18 +12,10 @@ from jaxtyping import Array, Bool, Float, Int
 from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint, difference, norm
 from holoprop.settling.rest import Rest, Status
-from holoprop.settling.solver import (
-    AbstractSolver,
-    Progress,
-    check_solver,
-    default_tolerance,
-    judge,
-    unstarted,
-    where_sample,
-)
+from holoprop.settling.solver import AbstractSolver, Progress, check_solver, default_tolerance, judge, where_sample
 
 CYCLE_SHARE = 1e-3
-"""A two-cycle is suspected when two steps bring a sample back to within this share of what one step moved it."""
+"""A two-cycle is suspected when two steps bring a sample back to within this share of what one step moved it …"""
 CYCLE_PATIENCE = 4
 """… and declared when that has happened this many times in a row."""
 
@@ -47,19 +39,23 @@ class Picard(AbstractSolver):
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
         """Return the progress before the first step."""
-        return _begin(problem, state)
+        return Progress.start(problem, state, _CycleWatch.fresh(problem, state))
 
     def step(self, problem: FixedPoint, progress: Progress) -> Progress:
         """Advance by one synchronous update; the residual is that of the state before it."""
-        state = progress.proposal
+        state = progress.state
         move = difference(problem.update(state), state)
         share = 1 - self.damping
         proposal = tuple(s + share * m for s, m in zip(state, move, strict=True))
-        return _record(self, problem, progress, state, proposal, norm(move, len(problem.lead)))
+        return _record(self, problem, progress, proposal, norm(move, len(problem.lead)))
 
     def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
         """Return which samples have ended."""
         return _ended(self, progress)
+
+    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
+        """Return the rest states reached."""
+        return Rest(progress.state, progress.residual, progress.steps, progress.status)
 
 
 class Alternating(AbstractSolver):
@@ -76,54 +72,51 @@ class Alternating(AbstractSolver):
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
         """Return the progress before the first sweep."""
-        return _begin(problem, state)
+        return Progress.start(problem, state, _CycleWatch.fresh(problem, state))
 
     def step(self, problem: FixedPoint, progress: Progress) -> Progress:
         """Advance by one sweep; the residual is that of the state before its last block moves."""
-        before, after, residual = problem.sweep(progress.proposal)
-        return _record(self, problem, progress, before, after, residual)
+        return _record(self, problem, progress, *problem.sweep(progress.state))
 
     def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
         """Return which samples have ended."""
         return _ended(self, progress)
 
+    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
+        """Return the rest states reached."""
+        return Rest(problem.lead_in(progress.state), progress.residual, progress.steps, progress.status)
 
-class CycleWatch(eqx.Module):
-    """The state two proposals ago, and how often in a row a sample has come back to it."""
+
+class _CycleWatch(eqx.Module):
+    """The state before the present one, and how often in a row a step has led back to it."""
 
     previous: State
     returns: Int[Array, "*lead"]
 
-    def observe(
-        self, proposal: State, current: State, residual: Float[Array, "*lead"]
-    ) -> tuple["CycleWatch", Bool[Array, "*lead"]]:
-        """Compare a proposal with the state before the current one; return the new watch and where a cycle is declared."""
-        back = norm(difference(proposal, self.previous), residual.ndim)
-        returns = jnp.where(back <= CYCLE_SHARE * residual, self.returns + 1, 0)
-        return CycleWatch(current, returns), returns >= CYCLE_PATIENCE
-
-
-def _begin(problem: FixedPoint, state: State) -> Progress:
-    watch = CycleWatch(state, jnp.zeros(problem.lead, jnp.int32))
-    return Progress(unstarted(problem, state), state, watch)
+    @classmethod
+    def fresh(cls, problem: FixedPoint, state: State) -> "_CycleWatch":
+        return cls(tuple(jnp.full_like(layer, jnp.inf) for layer in state), jnp.zeros(problem.lead, jnp.int32))
 
 
 def _record(
-    solver: AbstractSolver,
-    problem: FixedPoint,
-    progress: Progress,
-    evaluated: State,
-    proposal: State,
-    residual: Float[Array, "*lead"],
+    solver: AbstractSolver, problem: FixedPoint, progress: Progress, proposal: State, residual: Float[Array, "*lead"]
 ) -> Progress:
     active = ~solver.terminate(progress)
-    tolerance = solver.tolerance or default_tolerance(problem.dtype, problem.size)
-    watch, cycling = progress.memory.observe(proposal, progress.proposal, residual)
-    status = judge(residual, tolerance, problem.size)
-    status = jnp.where((status == Status.max_steps) & cycling, jnp.int32(Status.two_cycle), status)
-    reached = Rest(evaluated, residual, progress.rest.steps + 1, status)
-    return where_sample(active, Progress(reached, proposal, watch), progress)
+    status = judge(residual, solver.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
+    watch: _CycleWatch = progress.memory
+    # Only carried layers: a sweep does not read the others, so their history tells nothing.
+    layers = problem.carried
+    back = norm(tuple(proposal[i] - watch.previous[i] for i in layers), len(problem.lead))
+    returns = jnp.where(back <= CYCLE_SHARE * residual, watch.returns + 1, 0)
+    cycling = (returns >= CYCLE_PATIENCE) & (status == Status.max_steps)
+    status = jnp.where(cycling, jnp.int32(Status.two_cycle), status)
+    steps = progress.steps + 1
+    moves = (status == Status.max_steps) & (steps < solver.max_steps)
+    new = Progress(
+        where_sample(moves, proposal, progress.state), residual, steps, status, _CycleWatch(progress.state, returns)
+    )
+    return where_sample(active, new, progress)
 
 
 def _ended(solver: AbstractSolver, progress: Progress) -> Bool[Array, "*lead"]:
-    return (progress.rest.status != Status.max_steps) | (progress.rest.steps >= solver.max_steps)
+    return (progress.status != Status.max_steps) | (progress.steps >= solver.max_steps)

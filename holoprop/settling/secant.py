@@ -23,6 +23,7 @@ class SecantHistory(eqx.Module):
 
     - `df`, `dg`: `(*lead, depth, k)` real; both divided by `‖Δf‖`.
     - `gram`: `(*lead, depth, depth)`, `⟨Δf_i, Δf_j⟩`.
+    - `right`: `(*lead, depth)`, `⟨Δf_i, f⟩` for the newest `f`.
     - `valid`: `(*lead, depth)`, which columns belong to this sample's present history.
     - `f`, `g`: `(*lead, k)`, the last evaluation; `begun`: `(*lead,)`, whether there was one.
     - `slot`: the column that the next difference replaces.
@@ -34,6 +35,7 @@ class SecantHistory(eqx.Module):
     valid: Bool[Array, "*lead depth"]
     f: Float[Array, "*lead k"]
     g: Float[Array, "*lead k"]
+    right: Inexact[Array, "*lead depth"]
     begun: Bool[Array, "*lead"]
     slot: Int[Array, ""]
 
@@ -41,7 +43,7 @@ class SecantHistory(eqx.Module):
     def empty(cls, problem: FixedPoint, depth: int) -> "SecantHistory":
         """Return a history of nothing, for the mixed values of `problem`."""
         lead = problem.lead
-        shapes = [problem.net.layer_shapes[layer] for layer in problem.net.blocks[-1]]
+        shapes = [problem.net.layer_shapes[layer] for layer in problem.carried]
         k = sum(math.prod(shape) for shape in shapes) * (2 if jnp.issubdtype(problem.dtype, jnp.complexfloating) else 1)
         real = jnp.finfo(problem.dtype).dtype
         return cls(
@@ -51,6 +53,7 @@ class SecantHistory(eqx.Module):
             valid=jnp.zeros((*lead, depth), bool),
             f=jnp.zeros((*lead, k), real),
             g=jnp.zeros((*lead, k), real),
+            right=jnp.zeros((*lead, depth), problem.dtype),
             begun=jnp.zeros(lead, bool),
             slot=jnp.zeros((), jnp.int32),
         )
@@ -67,7 +70,7 @@ class SecantHistory(eqx.Module):
         depth = self.valid.shape[-1]
         here = jnp.arange(depth, dtype=jnp.int32) == self.slot
         all_df = _put(self.df, df, self.slot)
-        row = self._inner(all_df, df)
+        row, right = self._inner(all_df, df, f)
         gram = jnp.where(here, row[..., :, None], self.gram)
         gram = jnp.where(here[:, None], row.conj()[..., None, :], gram)
         return SecantHistory(
@@ -77,6 +80,7 @@ class SecantHistory(eqx.Module):
             valid=jnp.where(here, usable[..., None], self.valid & ~forget[..., None]),
             f=f,
             g=g,
+            right=right,
             begun=jnp.isfinite(jnp.sum(g, -1)),
             slot=(self.slot + 1) % depth,
         )
@@ -88,36 +92,41 @@ class SecantHistory(eqx.Module):
         both = self.valid[..., :, None] & self.valid[..., None, :]
         # Columns have unit length, so a multiple of the rounding error is a relative regularisation.
         matrix = jnp.where(both, self.gram, unit) + 10 * float(jnp.finfo(self.gram.dtype).eps) * unit
-        right = jnp.where(self.valid, self._inner(self.df, self.f), 0)
+        right = jnp.where(self.valid, self.right, 0)
         gamma = solve_hermitian(matrix, right)
         if not jnp.iscomplexobj(gamma):
             return self.g - jnp.einsum("...m,...mk->...k", gamma, self.dg)
         parts = jnp.einsum("...mc,...mk->...ck", jnp.stack([gamma.real, gamma.imag], -1), self.dg)
         return self.g - parts[..., 0, :] + _rotate(parts[..., 1, :])
 
-    def _inner(self, columns: Float[Array, "*lead depth k"], v: Float[Array, "*lead k"]) -> Inexact[Array, "*lead depth"]:
+    def _inner(
+        self, columns: Float[Array, "*lead depth k"], *vectors: Float[Array, "*lead k"]
+    ) -> list[Inexact[Array, "*lead depth"]]:
+        # One pass over the history for all vectors: it is memory that this costs.
         if not jnp.iscomplexobj(self.gram):
-            return jnp.einsum("...mk,...k->...m", columns, v)
-        both = jnp.einsum("...mk,...ck->...mc", columns, jnp.stack([v, _rotate(v)], -2))
-        return lax.complex(both[..., 0], both[..., 1])
+            both = jnp.einsum("...mk,...ck->...mc", columns, jnp.stack(vectors, -2))
+            return [both[..., i] for i in range(len(vectors))]
+        pairs = [part for v in vectors for part in (v, _rotate(v))]
+        both = jnp.einsum("...mk,...ck->...mc", columns, jnp.stack(pairs, -2))
+        return [lax.complex(both[..., 2 * i], both[..., 2 * i + 1]) for i in range(len(vectors))]
 
 
 def pack(problem: FixedPoint, state: State) -> Float[Array, "*lead k"]:
-    """Return the layers of the network's last block as one real vector per sample, real parts before imaginary ones."""
+    """Return the carried layers as one real vector per sample, real parts before imaginary ones."""
     lead = problem.lead
-    layers = [state[layer].reshape(*lead, -1) for layer in problem.net.blocks[-1]]
+    layers = [state[layer].reshape(*lead, -1) for layer in problem.carried]
     if jnp.issubdtype(problem.dtype, jnp.complexfloating):
         layers = [a.real for a in layers] + [a.imag for a in layers]
     return jnp.concatenate(layers, -1) if len(layers) > 1 else layers[0]
 
 
 def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], state: State) -> State:
-    """Return `state` with the layers of the network's last block taken from `vector`: the inverse of `pack`."""
+    """Return `state` with the carried layers taken from `vector`: the inverse of `pack`."""
     if jnp.issubdtype(problem.dtype, jnp.complexfloating):
         half = vector.shape[-1] // 2
         vector = lax.complex(vector[..., :half], vector[..., half:])
     layers, start = list(state), 0
-    for layer in problem.net.blocks[-1]:
+    for layer in problem.carried:
         shape = problem.net.layer_shapes[layer]
         stop = start + math.prod(shape)
         layers[layer] = vector[..., start:stop].reshape(*problem.lead, *shape)

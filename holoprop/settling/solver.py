@@ -1,40 +1,52 @@
-"""What a solver is: three functions that can be called one by one, or run to the end in one compiled loop.
+"""What a solver is: functions that can be called one by one, or run to the end in compiled loops.
 
     progress = solver.init(problem, state)
     while not solver.terminate(progress).all():
         progress = solver.step(problem, progress)
+    rest = solver.finish(problem, progress)
 
 Each sample of the batch has its own residual, step count and status. A sample that has ended is frozen while the others
-go on, so its result does not depend on its companions.
+go on, so its result does not depend on its companions; once few are left, they go on by themselves.
 """
 
 import abc
+import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 
+_COMPACT_FROM = 64
+"""Below this many samples a step costs little more than its overhead, and compacting the batch gains nothing."""
+_COMPACT_SHARE = 8
+"""The batch is compacted when at most one in this many samples is still under way."""
+
 
 class Progress(eqx.Module):
     """A solve under way.
 
-    **Attributes:**
-
-    - `rest`: the states last evaluated, with their residuals, steps taken and status (`max_steps` while under way).
-    - `proposal`: where the next step starts.
-    - `memory`: what this solver remembers besides.
+    **Attributes:** `state`: where the next step starts, or, for a sample that has ended, where it ended; `residual`, `steps`, `status`:
+    per sample, of the last evaluation (`max_steps` while under way); `memory`: what the solver remembers besides.
     """
 
-    rest: Rest
-    proposal: State
+    state: State
+    residual: Float[Array, "*lead"]
+    steps: Int[Array, "*lead"]
+    status: Int[Array, "*lead"]
     memory: PyTree
+
+    @classmethod
+    def start(cls, problem: FixedPoint, state: State, memory: PyTree) -> "Progress":
+        """Return the progress before any evaluation: infinite residual, no steps."""
+        lead = problem.lead
+        infinite = jnp.full(lead, jnp.inf, jnp.finfo(problem.dtype).dtype)
+        return cls(state, infinite, jnp.zeros(lead, jnp.int32), jnp.full(lead, Status.max_steps, jnp.int32), memory)
 
 
 class AbstractSolver(eqx.Module):
@@ -62,15 +74,25 @@ class AbstractSolver(eqx.Module):
     def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
         """Return which samples have ended, settled or not."""
 
+    @abc.abstractmethod
+    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
+        """Return the rest states reached, each the one whose residual is recorded."""
+
 
 def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Rest:
-    """Run `solver` on `problem` from `state` until every sample has ended, in one `lax.while_loop`."""
-    progress = lax.while_loop(
-        lambda progress: ~jnp.all(solver.terminate(progress)),
-        lambda progress: solver.step(problem, progress),
-        solver.init(problem, state),
-    )
-    return progress.rest
+    """Run `solver` on `problem` from `state` until every sample has ended."""
+    progress = solver.init(problem, state)
+    lanes = math.prod(problem.lead)
+    if lanes >= _COMPACT_FROM:
+        few = -(-lanes // _COMPACT_SHARE)
+        progress = _run_until(solver, problem, progress, few)
+        ended = solver.terminate(progress).reshape(-1)
+        samples = jnp.argsort(ended, stable=True)[:few]
+        some = _run_until(solver, problem.take(samples), _gather(progress, problem.lead, samples), 0)
+        progress = _scatter(progress, some, problem.lead, samples)
+    else:
+        progress = _run_until(solver, problem, progress, 0)
+    return solver.finish(problem, progress)
 
 
 def default_tolerance(dtype: jnp.dtype, size: int) -> float:
@@ -78,7 +100,7 @@ def default_tolerance(dtype: jnp.dtype, size: int) -> float:
 
     About ten times the rounding error of one update, so that it can be met.
     """
-    return float(np.sqrt(size)) * (1e-6 if jnp.finfo(dtype).bits == 32 else 1e-11)
+    return math.sqrt(size) * (1e-6 if jnp.finfo(dtype).bits == 32 else 1e-11)
 
 
 def check_solver(tolerance: float | None, max_steps: int) -> None:
@@ -89,20 +111,9 @@ def check_solver(tolerance: float | None, max_steps: int) -> None:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
 
 
-def unstarted(problem: FixedPoint, state: State) -> Rest:
-    """Return the rest record before any evaluation: infinite residual, no steps."""
-    lead = problem.lead
-    return Rest(
-        state=state,
-        residual=jnp.full(lead, jnp.inf, jnp.finfo(problem.dtype).dtype),
-        steps=jnp.zeros(lead, jnp.int32),
-        status=jnp.full(lead, Status.max_steps, jnp.int32),
-    )
-
-
-def judge(residual: Float[Array, "*lead"], tolerance: float, size: int) -> Array:
+def judge(residual: Float[Array, "*lead"], tolerance: float, size: int) -> Int[Array, "*lead"]:
     """Return the status that a residual alone tells: settled, diverged (not finite, or above 1e6·√neurons) or under way."""
-    finite = residual < 1e6 * size**0.5  # false for NaN too
+    finite = residual < 1e6 * math.sqrt(size)  # false for NaN too
     status = jnp.where(finite, jnp.int32(Status.max_steps), jnp.int32(Status.diverged))
     return jnp.where(residual <= tolerance, jnp.int32(Status.settled), status)
 
@@ -114,3 +125,36 @@ def where_sample(condition: Bool[Array, "*lead"], new: PyTree, old: PyTree) -> P
         return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
 
     return jax.tree.map(choose, new, old)
+
+
+def _run_until(solver: AbstractSolver, problem: FixedPoint, progress: Progress, few: int) -> Progress:
+    return lax.while_loop(
+        lambda progress: jnp.sum((~solver.terminate(progress)).astype(jnp.int32)) > few,
+        lambda progress: solver.step(problem, progress),
+        progress,
+    )
+
+
+def _gather(progress: Progress, lead: tuple[int, ...], samples: Int[Array, " some"]) -> Progress:
+    def take(leaf: Array) -> Array:
+        # Leaves without the leading axes (a ring buffer's position) belong to the whole batch.
+        return leaf.reshape(-1, *leaf.shape[len(lead) :])[samples] if leaf.shape[: len(lead)] == lead else leaf
+
+    return jax.tree.map(take, progress)
+
+
+def _scatter(progress: Progress, some: Progress, lead: tuple[int, ...], samples: Int[Array, " some"]) -> Progress:
+    def put(leaf: Array, values: Array) -> Array:
+        if leaf.shape[: len(lead)] != lead:
+            return values
+        flat = leaf.reshape(-1, *leaf.shape[len(lead) :])
+        return flat.at[samples].set(values).reshape(leaf.shape)
+
+    kept = jax.tree.map(put, (progress.state, progress.residual, progress.steps, progress.status), (
+        some.state,
+        some.residual,
+        some.steps,
+        some.status,
+    ))
+    # The memory is of no use any more.
+    return Progress(*kept, memory=None)

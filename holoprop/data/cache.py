@@ -1,0 +1,271 @@
+"""Where the files of a data set are: looked for in three places in turn, and never used unseen.
+
+    HOLOPROP_DATA/<name>/<file>   →   <user cache>/<name>/<file>   →   download into the cache, mirror by mirror
+
+The user cache is `HOLOPROP_CACHE` where that is set. A download lands in a temporary file and takes its place only
+once its checksum is right, so an interrupted one leaves nothing behind.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from holoprop.data.dataset import DataError
+from holoprop.data.digits import digits_problem
+from holoprop.data.registry import SOURCES, Source, SourceFile, find_source
+
+DownloadProgress = Callable[[str, int, int], None]
+
+# Seconds without a byte after which the next mirror is tried.
+_TIMEOUT = 20
+
+
+class FileCheck(NamedTuple):
+    """What `verify_dataset` says of a file: its name, whether it is the official one, and a line for people."""
+
+    file: str
+    ok: bool
+    message: str
+
+
+class Availability(NamedTuple):
+    """A data set and where its files are on this machine.
+
+    **Attributes:** `source`: what the registry knows of it; `place`: "built in", "HOLOPROP_DATA", "cache", both joined
+    by " + ", or "not downloaded", which also stands for incomplete. Presence only: whether the files are right,
+    `verify_dataset` tells.
+    """
+
+    source: Source
+    place: str
+
+
+def available_datasets(*, cache: str | os.PathLike[str] | None = None) -> list[Availability]:
+    """List the data sets that `load_dataset` knows.
+
+    **Arguments:** `cache`: a folder in place of the user cache.
+
+    **Raises:** `DataError` if `HOLOPROP_DATA` names no folder.
+    """
+    return [Availability(source, _place(source, cache)) for source in SOURCES.values()]
+
+
+def fetch_dataset(
+    name: str, *, cache: str | os.PathLike[str] | None = None, progress: DownloadProgress | None = None
+) -> dict[str, Path]:
+    """Make sure that all files of a data set are here and right; download what is not.
+
+    **Arguments:** `name`: as in `available_datasets`; `cache`: a folder in place of the user cache; `progress`: is
+    told `(file, bytes so far, bytes in all)` while a file is downloaded.
+
+    **Returns:** the path of each file by its name; none for a set that is built in. A wrong file in the cache is
+    replaced, one under `HOLOPROP_DATA` is not ours to touch.
+
+    **Raises:** `DataError`, one line, if no mirror has the file, the cache cannot be written, or a file under
+    `HOLOPROP_DATA` is wrong.
+    """
+    source = find_source(name)
+    return {
+        file.name: _obtain(source, file, cache, verify=True, replace=True, progress=progress) for file in source.files
+    }
+
+
+def verify_dataset(name: str, *, cache: str | os.PathLike[str] | None = None) -> list[FileCheck]:
+    """Compare every file of a data set with its published checksum; download and change nothing.
+
+    **Returns:** one `FileCheck` a file, in the registry's order; for a set that is built in, one about its arrays.
+
+    **Raises:** `DataError` if there is no such set, or `HOLOPROP_DATA` names no folder.
+    """
+    source = find_source(name)
+    if not source.files:
+        problem = digits_problem()
+        return [FileCheck("(built in)", problem is None, problem or "the known arrays, from scikit-learn")]
+    checks = []
+    for file in source.files:
+        path = _find(source, file, cache)
+        if path is None:
+            where = " and ".join(str(folder) for folder in _folders(source, cache).values())
+            checks.append(FileCheck(file.name, False, f"missing in {where}; run `holoprop data fetch {name}`"))
+            continue
+        try:
+            problem = _difference(path, file)
+        except DataError as error:
+            problem = str(error)
+        checks.append(FileCheck(file.name, problem is None, problem or f"the official file, {path}"))
+    return checks
+
+
+def dataset_files(name: str, *, cache: str | os.PathLike[str] | None = None, verify: bool = True) -> list[Path]:
+    """Return the paths of a data set's files in the registry's order; download those that are nowhere.
+
+    **Arguments:** `cache`: a folder in place of the user cache; `verify`: whether files already here must be the
+    official ones (downloaded ones always must).
+
+    **Raises:** `DataError`, one line, for a file that is wrong or cannot be had.
+    """
+    source = find_source(name)
+    return [_obtain(source, file, cache, verify=verify, replace=False, progress=None) for file in source.files]
+
+
+def _obtain(
+    source: Source,
+    file: SourceFile,
+    cache: str | os.PathLike[str] | None,
+    *,
+    verify: bool,
+    replace: bool,
+    progress: DownloadProgress | None,
+) -> Path:
+    folders = _folders(source, cache)
+    path = _find(source, file, cache)
+    problem = _difference(path, file) if path is not None and verify else None
+    if path is not None and problem is None:
+        return path
+    if path is not None and not (replace and path.parent == folders["cache"]):
+        raise DataError(
+            f"{problem}; delete it to have it downloaded again, or load it as it is by "
+            f"load_dataset({source.name!r}, verify=False)"
+        )
+    return _download(source, file, folders["cache"], progress)
+
+
+def _folders(source: Source, cache: str | os.PathLike[str] | None) -> dict[str, Path]:
+    """The folders to look in, in this order, by how `Availability.place` calls them."""
+    folders = {}
+    if given := os.environ.get("HOLOPROP_DATA"):
+        root = Path(given).expanduser()
+        if not root.is_dir():
+            raise DataError(f"HOLOPROP_DATA={given} is not a folder; correct it or unset it")
+        folders["HOLOPROP_DATA"] = root / source.name
+    return {**folders, "cache": _cache_root(cache) / source.name}
+
+
+def _cache_root(cache: str | os.PathLike[str] | None) -> Path:
+    chosen = cache or os.environ.get("HOLOPROP_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("holoprop")).expanduser()
+
+
+def _find(source: Source, file: SourceFile, cache: str | os.PathLike[str] | None) -> Path | None:
+    paths = (folder / file.name for folder in _folders(source, cache).values())
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
+def _place(source: Source, cache: str | os.PathLike[str] | None) -> str:
+    if not source.files:
+        return "built in"
+    folders = _folders(source, cache)
+    found = [_find(source, file, cache) for file in source.files]
+    if None in found:
+        return "not downloaded"
+    parents = {path.parent for path in found if path is not None}
+    return " + ".join(place for place, folder in folders.items() if folder in parents)
+
+
+def _difference(path: Path, file: SourceFile) -> str | None:
+    """What sets the file at `path` apart from the published one."""
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if digest == file.sha256:
+        return None
+    return (
+        f"{path} is not the official file: expected sha256 {file.sha256[:16]}… ({file.size:,} bytes), "
+        f"got {digest[:16]}… ({size:,} bytes)"
+    )
+
+
+def _download(source: Source, file: SourceFile, folder: Path, progress: DownloadProgress | None) -> Path:
+    import pooch
+
+    failures = []
+    with _silence(pooch.get_logger()) if progress else contextlib.nullcontext():
+        for mirror in source.mirrors:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                path = pooch.retrieve(
+                    mirror + file.name,
+                    known_hash=f"sha256:{file.sha256}",
+                    fname=file.name,
+                    path=folder,
+                    downloader=cast(Any, _Downloader(file, progress)),
+                )
+                return Path(path)
+            except OSError as error:
+                # What comes from the network carries no errno of its own; what has one happened on this machine.
+                if error.errno is not None:
+                    raise DataError(
+                        f"cannot write {file.name} to {folder}: {error.strerror}; set HOLOPROP_CACHE to another folder"
+                    ) from None
+                failures.append(f"{urlsplit(mirror).netloc}: {_reason(error)}")
+            except ValueError:
+                failures.append(f"{urlsplit(mirror).netloc}: not the official file")
+    raise DataError(
+        f"cannot download {source.name}'s {file.name} ({'; '.join(failures)}); put it into {folder} by hand, "
+        f"or set HOLOPROP_DATA to a folder with {source.name}/{file.name} in it"
+    )
+
+
+def _reason(error: OSError) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status is not None else type(error).__name__
+
+
+@contextlib.contextmanager
+def _silence(logger: logging.Logger) -> Iterator[None]:
+    """Hold back pooch's own notes, which would tear a progress display apart."""
+
+    # A filter and not a level: pooch's logger stands outside logging's hierarchy and remembers old levels.
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
+
+
+class _Downloader:
+    """Download one file for pooch, and no more bytes than it has."""
+
+    def __init__(self, file: SourceFile, progress: DownloadProgress | None) -> None:
+        self.file, self.progress = file, progress
+
+    def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool | None = False) -> None:
+        from pooch import HTTPDownloader
+
+        # Without this header a server may zip the file once more, or a client unzip it; either way it is another file.
+        download = HTTPDownloader(chunk_size=1 << 16, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
+        with open(output_file, "wb") as file:
+            download(url, _Meter(file, self.file, self.progress), None)
+
+
+class _Meter:
+    """A writable file that counts what it is given."""
+
+    def __init__(self, file: IO[bytes], expected: SourceFile, progress: DownloadProgress | None) -> None:
+        self.file, self.expected, self.progress, self.count = file, expected, progress, 0
+
+    def write(self, data: bytes) -> int:
+        self.count += len(data)
+        if self.count > self.expected.size:
+            raise ValueError(f"more than the {self.expected.size} bytes of {self.expected.name}")
+        if self.progress is not None:
+            self.progress(self.expected.name, self.count, self.expected.size)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()

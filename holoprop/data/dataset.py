@@ -1,0 +1,143 @@
+"""A data set: labelled images, split into train and test, kept as whole pixel values.
+
+Pixels stay `uint8` in memory, a quarter of what float32 would take; networks get `x = pixel / scale`, which lies in
+[0, 1].
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+Index = slice | Sequence[int] | np.ndarray
+
+
+class DataError(ValueError):
+    """Data that are missing, damaged or not what they should be; its message is one line and names the way out."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """The images and labels of one part of a data set; both are read-only.
+
+    **Attributes:**
+
+    - `images`: `(n, height, width, channels)` uint8, 0 … `scale`.
+    - `labels`: `(n,)` int32, from 0; any integer dtype is accepted and cast.
+    - `scale`: the pixel value that becomes an input of 1.
+
+    **Raises:** `DataError` for other shapes or dtypes, no samples, counts that differ, negative labels, or pixels
+    above `scale`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    scale: int = 255
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise DataError(
+                f"images must be uint8 of shape (n, height, width, channels), got {images.dtype} of shape "
+                f"{images.shape}"
+            )
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(f"labels must be integers of shape (n,), got {labels.dtype} of shape {labels.shape}")
+        if len(images) != len(labels):
+            raise DataError(f"every image needs one label, got {len(images)} images and {len(labels)} labels")
+        if not images.size:
+            raise DataError(f"a split needs at least one image with at least one pixel, got shape {images.shape}")
+        if not 1 <= self.scale <= 255:
+            raise DataError(f"scale must be in 1 … 255, got {self.scale}")
+        if self.scale < 255 and images.max() > self.scale:
+            raise DataError(f"pixels must not exceed scale = {self.scale}, got {images.max()}")
+        for label in (labels.min(), labels.max()):
+            if not 0 <= label < 2**31:
+                raise DataError(f"labels must lie in 0 … 2³¹ − 1, got {label}")
+        object.__setattr__(self, "images", _read_only(images))
+        object.__setattr__(self, "labels", _read_only(labels.astype(np.int32)))
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.images.shape[1:]
+        return f"Split({len(self)} images of {height}×{width}×{channels}, scale={self.scale})"
+
+    def inputs(self, index: Index = slice(None), *, flatten: bool = False) -> Float32[np.ndarray, "n *shape"]:
+        """Return `pixel / scale` of all samples, or of those at `index`.
+
+        **Arguments:** `index`: a slice or integers; `flatten`: `(n, height·width·channels)`, for dense networks, in
+        place of `(n, height, width, channels)`.
+
+        **Returns:** a new float32 array with values in [0, 1].
+
+        ```python
+        train = hp.load_dataset("mnist").train
+        x, y = train.inputs(flatten=True), train.labels
+        result = hp.fit(net, estimator, optimizer, (x, y), epochs=3, batch_size=20)
+        ```
+        """
+        inputs = np.divide(self.images[index], np.float32(self.scale), dtype=np.float32)
+        return inputs.reshape(len(inputs), -1) if flatten else inputs
+
+    def subset(self, index: Index) -> "Split":
+        """Return the samples at `index` (a slice or integers) as a split of its own.
+
+        **Raises:** `DataError` if that leaves no samples.
+        """
+        return Split(self.images[index], self.labels[index], self.scale)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named classification task on images.
+
+    **Attributes:**
+
+    - `name`: as in `load_dataset(name)`.
+    - `train`, `test`: a `Split` each.
+    - `class_names`: one a class, in the order of the labels.
+
+    **Raises:** `DataError` if the splits differ in image shape or scale, or a label has no class name.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.train.images.shape[1:] != self.test.images.shape[1:] or self.train.scale != self.test.scale:
+            raise DataError(f"{self.name}: train and test images must be alike, got {self.train} and {self.test}")
+        largest = max(int(self.train.labels.max()), int(self.test.labels.max()))
+        if largest >= self.classes:
+            raise DataError(
+                f"{self.name}: labels must be below {self.classes}, the number of class names, got {largest}"
+            )
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def features(self) -> int:
+        """The number of inputs of a dense network, `height·width·channels`."""
+        return math.prod(self.image_shape)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    # A view, so that the caller's own array stays as writable as it was.
+    view = array.view()
+    view.flags.writeable = False
+    return view

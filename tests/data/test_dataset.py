@@ -1,0 +1,175 @@
+"""Splits, data sets and the built-in digits. Oracle: arithmetic by hand, and scikit-learn's own arrays."""
+
+import hashlib
+
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import sklearn.datasets
+from hypothesis import given
+
+from holoprop.data import digits
+from holoprop.data.dataset import DataError, Dataset, Split
+from holoprop.data.digits import digits_problem, read_digits, stratified_choice
+from holoprop.data.loading import load_dataset
+from holoprop.data.registry import SOURCES, find_source
+
+IMAGES = np.arange(24, dtype=np.uint8).reshape(3, 2, 2, 2)
+LABELS = np.array([2, 0, 1])
+
+
+def test_inputs_are_pixels_over_scale() -> None:
+    """Oracle: the quotient in float64, rounded once."""
+    split = Split(IMAGES, LABELS, 24)
+    inputs = split.inputs()
+    np.testing.assert_array_equal(inputs, (IMAGES.astype(np.float64) / 24).astype(np.float32))
+    assert inputs.dtype == np.float32
+    assert inputs.shape == (3, 2, 2, 2)
+    np.testing.assert_array_equal(split.inputs(flatten=True), inputs.reshape(3, 8))
+    np.testing.assert_array_equal(split.inputs([2, 0]), inputs[[2, 0]])
+    np.testing.assert_array_equal(split.inputs(slice(1, 3), flatten=True), inputs[1:].reshape(2, 8))
+
+
+def test_every_pixel_value_maps_into_the_unit_interval() -> None:
+    split = Split(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), np.zeros(1, int))
+    inputs = split.inputs(flatten=True)[0]
+    np.testing.assert_array_equal(inputs, (np.arange(256) / 255).astype(np.float32))
+    assert (inputs[0], inputs[-1]) == (0, 1)
+
+
+def test_a_split_is_read_only_and_leaves_the_callers_arrays_alone() -> None:
+    images = IMAGES.copy()
+    split = Split(images, LABELS)
+    with pytest.raises(ValueError, match="read-only"):
+        split.images[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        split.labels[0] = 0
+    images[0, 0, 0, 0] = 7
+    assert split.labels.dtype == np.int32
+    assert len(split) == 3
+    assert repr(split) == "Split(3 images of 2×2×2, scale=255)"
+
+
+def test_subset_keeps_images_with_their_labels() -> None:
+    subset = Split(IMAGES, LABELS, 24).subset(np.array([1, 2]))
+    np.testing.assert_array_equal(subset.images, IMAGES[1:])
+    np.testing.assert_array_equal(subset.labels, LABELS[1:])
+    assert subset.scale == 24
+    with pytest.raises(DataError, match="at least one image"):
+        subset.subset(slice(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "scale", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, 255, "uint8 .* got float32"),
+        (IMAGES[..., 0], LABELS, 255, r"got uint8 of shape \(3, 2, 2\)"),
+        (IMAGES, LABELS.astype(float), 255, "integers .* got float64"),
+        (IMAGES, LABELS[:, None], 255, r"shape \(3, 1\)"),
+        (IMAGES, LABELS[:2], 255, "3 images and 2 labels"),
+        (IMAGES[:0], LABELS[:0], 255, "at least one image"),
+        (IMAGES, LABELS, 0, "scale must be in 1 … 255, got 0"),
+        (IMAGES, LABELS, 16, "must not exceed scale = 16, got 23"),
+        (IMAGES, LABELS - 1, 255, "labels must lie in .* got -1"),
+        (IMAGES, LABELS + 2**40, 255, "labels must lie in .* got 1099511627776"),
+    ],
+)
+def test_splits_that_make_no_sense(images: np.ndarray, labels: np.ndarray, scale: int, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Split(images, labels, scale)
+
+
+def test_dataset_tells_its_sizes_and_refuses_mismatches() -> None:
+    split = Split(IMAGES, LABELS)
+    data = Dataset("own", split, split, ("a", "b", "c"))
+    assert (data.classes, data.image_shape, data.features) == (3, (2, 2, 2), 8)
+    with pytest.raises(DataError, match=r"own: labels must be below 2, .* got 2"):
+        Dataset("own", split, split, ("a", "b"))
+    with pytest.raises(DataError, match="must be alike"):
+        Dataset("own", split, Split(IMAGES[:, :1], LABELS), ("a", "b", "c"))
+    with pytest.raises(DataError, match="must be alike"):
+        Dataset("own", split, Split(IMAGES, LABELS, 100), ("a", "b", "c"))
+
+
+def test_digits_are_scikit_learns() -> None:
+    """Both parts together hold each of the 1,797 originals once, and inputs are pixel / 16."""
+    data = load_dataset("digits")
+    original = sklearn.datasets.load_digits()
+    assert (len(data.train), len(data.test), data.image_shape, data.classes) == (1437, 360, (8, 8, 1), 10)
+    inputs = np.concatenate([data.train.inputs(flatten=True), data.test.inputs(flatten=True)])
+    labels = np.concatenate([data.train.labels, data.test.labels])
+    expected = np.column_stack([original.data / 16, original.target])
+    found = np.column_stack([inputs, labels])
+    np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
+
+
+def test_digits_split_is_stratified_and_never_moves() -> None:
+    """Shares by hand: 360·n_c/1797 is 35.66 … 36.66; the fingerprint was taken when the split was first fixed."""
+    train, test = read_digits()
+    counts = np.bincount(sklearn.datasets.load_digits().target)
+    assert np.abs(np.bincount(test.labels) - 360 * counts / 1797).max() < 1
+    fingerprint = hashlib.sha256(test.images.tobytes() + train.images.tobytes()).hexdigest()
+    assert fingerprint == "e3f6fe177fe6df5bb24bb2550176ca058ef195bbac9c16eb4b6de765a3ee4969"
+    again = read_digits()
+    np.testing.assert_array_equal(again[1].images, test.images)
+
+
+def test_changed_digits_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert digits_problem() is None
+    images, labels = digits._original()
+    monkeypatch.setattr(digits, "_original", lambda: (images, (labels + 1) % 10))
+    assert "have changed: expected sha256 87ff0c9e40dc7e2c" in (digits_problem() or "")
+    monkeypatch.undo()
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda return_X_y: (np.zeros((5, 64)), np.zeros(5)))
+    assert "got (5, 64)" in (digits_problem() or "")
+    with pytest.raises(DataError, match=r"got \(5, 64\)"):
+        load_dataset("digits")
+
+
+@given(
+    labels=hnp.arrays(np.int32, st.integers(2, 60), elements=st.integers(0, 4)),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_stratified_choice_keeps_every_share(labels: np.ndarray, share: float, seed: int) -> None:
+    """Property: exactly `count` distinct samples, and each class within one of its exact share."""
+    count = 1 + int(share * (len(labels) - 2))
+    chosen = stratified_choice(labels, count, np.random.default_rng(seed))
+    assert len(chosen) == count
+    assert (np.diff(chosen) > 0).all()
+    exact = count * np.bincount(labels, minlength=5) / len(labels)
+    assert np.abs(np.bincount(labels[chosen], minlength=5) - exact).max() < 1
+    np.testing.assert_array_equal(chosen, stratified_choice(labels, count, np.random.default_rng(seed)))
+
+
+def test_stratified_choice_leaves_something_on_both_sides() -> None:
+    for count in (0, 3, -1):
+        with pytest.raises(DataError, match=f"1 … 2, .* got {count}"):
+            stratified_choice(np.array([0, 1, 1]), count, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnits", "unknown data set 'mnits', known are digits, fashion-mnist, mnist; did you mean 'mnist'?"),
+        ("Fashion_MNIST", "did you mean 'fashion-mnist'?"),
+        ("../mnist", "unknown data set '../mnist'"),
+    ],
+)
+def test_unknown_names(name: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_dataset(name)
+    assert message in str(caught.value)
+
+
+def test_registry_is_whole() -> None:
+    """Every set that is downloaded has four files with checksums and two mirrors on different hosts."""
+    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist"]
+    for name in ("mnist", "fashion-mnist"):
+        source = find_source(name)
+        assert [file.name.split("-")[0] for file in source.files] == ["train", "train", "t10k", "t10k"]
+        assert all(len(bytes.fromhex(file.sha256)) == 32 and file.size > 4000 for file in source.files)
+        assert len({url.split("/")[2] for url in source.mirrors}) == len(source.mirrors) >= 2
+        assert all(url.endswith("/") for url in source.mirrors)
+        assert len(source.class_names) == 10

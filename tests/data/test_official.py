@@ -1,0 +1,74 @@
+"""The official files, where `HOLOPROP_DATA` holds them. Oracle: what publishers and literature say of them."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holoprop.data.cache import available_datasets, fetch_dataset, verify_dataset
+from holoprop.data.loading import load_dataset
+
+pytestmark = pytest.mark.data
+
+# As published with the files, so independent of the registry's sha256; train images, labels, test images, labels.
+MD5 = {
+    "mnist": (
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    "fashion-mnist": (
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+}
+NAMES = list(MD5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_registry_names_the_published_files(name: str, tmp_path: Path) -> None:
+    """A file that passes our sha256 has the published md5, so the two say the same."""
+    assert [check for check in verify_dataset(name) if not check.ok] == []
+    files = fetch_dataset(name, cache=tmp_path)
+    assert tuple(hashlib.md5(path.read_bytes()).hexdigest() for path in files.values()) == MD5[name]
+    assert {path.parents[1] for path in files.values()} == {Path(os.environ["HOLOPROP_DATA"])}
+    assert {row.source.name: row.place for row in available_datasets()}[name] == "HOLOPROP_DATA"
+    assert {row.source.name: row.source.size for row in available_datasets()}[name] == sum(
+        path.stat().st_size for path in files.values()
+    )
+
+
+# Mean and deviation of the train inputs are those by which the field normalises these sets.
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation", "first_labels"),
+    [
+        ("mnist", 0.1307, 0.3081, [5, 0, 4, 1, 9]),
+        ("fashion-mnist", 0.2860, 0.3530, [9, 0, 0, 3, 0]),
+    ],
+)
+def test_arrays_are_the_known_ones(name: str, mean: float, deviation: float, first_labels: list[int]) -> None:
+    data = load_dataset(name)
+    assert (len(data.train), len(data.test), data.image_shape, data.classes) == (60_000, 10_000, (28, 28, 1), 10)
+    # Integer sums of pixels and their squares, exact, in place of 188 MB of float32.
+    histogram = np.bincount(data.train.images.ravel(), minlength=256) / data.train.images.size
+    values = np.arange(256) / 255
+    assert abs(histogram @ values - mean) < 5e-5
+    assert abs(np.sqrt(histogram @ values**2 - (histogram @ values) ** 2) - deviation) < 5e-5
+    assert data.train.labels[:5].tolist() == first_labels
+    inputs = data.test.inputs(flatten=True)
+    assert (inputs.shape, inputs.dtype, inputs.min(), inputs.max()) == ((10_000, 784), np.float32, 0, 1)
+
+
+def test_class_sizes() -> None:
+    """Fashion-MNIST has equal classes; MNIST's sizes are those its literature lists."""
+    fashion, mnist = load_dataset("fashion-mnist"), load_dataset("mnist")
+    assert np.bincount(fashion.train.labels).tolist() == [6000] * 10
+    assert np.bincount(fashion.test.labels).tolist() == [1000] * 10
+    train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(mnist.train.labels).tolist() == train
+    assert np.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
