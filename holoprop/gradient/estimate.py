@@ -10,9 +10,9 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Inexact, Int, Num, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, Int, PRNGKeyArray, PyTree
 
-from holoprop.network.base import AbstractNetwork
+from holoprop.network.base import AbstractNetwork, Inputs, Targets
 from holoprop.network.cost import one_hot
 from holoprop.settling.fixed_point import check_inputs
 from holoprop.settling.rest import Rest, Status, require_settled
@@ -101,8 +101,8 @@ class AbstractEstimator(eqx.Module):
     def __call__(
         self,
         net: AbstractNetwork,
-        x: Float[Array, "batch ..."],
-        y: Num[Array, "batch ..."],
+        x: Inputs,
+        y: Targets,
         *,
         key: PRNGKeyArray | None = None,
         memory: PyTree = None,

@@ -13,12 +13,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Inexact, Num
 
 from holoprop.network.activation import AbstractActivation
 from holoprop.network.cost import AbstractCost
 
 State = tuple[Inexact[Array, "..."], ...]
+"""Activities of each layer, first to last."""
+Inputs = Num[Array | np.ndarray, "batch ..."]
+"""A batch of inputs, as users pass it."""
+Targets = Num[Array | np.ndarray, "batch ..."]
+"""Integer labels `(batch,)`, or one-hot rows `(batch, classes)`, as users pass them."""
+Nudge = float | complex | Inexact[Array | np.ndarray, "..."]
+"""A nudge β: one number, or an array with one for each sample, or for each point and sample."""
 Net = TypeVar("Net", bound=eqx.Module)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Int, Num
 
-from holoprop.network.base import AbstractNetwork, State, complex_dtype, in_dtype, parameter_dtype
+from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, complex_dtype, in_dtype, parameter_dtype
 from holoprop.network.cost import one_hot
 
 
@@ -39,9 +40,9 @@ class FixedPoint(eqx.Module):
     def of(
         cls,
         net: AbstractNetwork,
-        x: Float[Array, "batch ..."],
-        y: Array | None = None,
-        beta: Inexact[Array, "..."] | complex = 0.0,
+        x: Inputs,
+        y: Targets | None = None,
+        beta: Nudge = 0.0,
     ) -> "FixedPoint":
         """Pose the problem for inputs `x`, targets `y` and nudge `beta`: a number, `(batch,)` or `(points, batch)`.
 
@@ -159,7 +160,7 @@ def cost_gradient(net: AbstractNetwork, s: State, target: Float[Array, " classes
     return jax.grad(cost, holomorphic=jnp.iscomplexobj(s[-1]))(s[-1])
 
 
-def check_inputs(net: AbstractNetwork, x: Array) -> Array:
+def check_inputs(net: AbstractNetwork, x: Num[Array | np.ndarray, "..."]) -> Array:
     """Return `x` as an array of shape `(batch, *net.input_shape)`.
 
     **Raises:** `ValueError` if its shape or kind is another.

@@ -2,9 +2,8 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Num
 
-from holoprop.network.base import AbstractNetwork, State, initial_state
+from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, initial_state
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, require_settled
@@ -13,9 +12,9 @@ from holoprop.settling.solver import AbstractSolver, run_solver
 
 def settle(
     net: AbstractNetwork,
-    x: Float[Array, "batch ..."],
-    y: Num[Array, "batch ..."] | None = None,
-    beta: complex | Inexact[Array, "..."] = 0.0,
+    x: Inputs,
+    y: Targets | None = None,
+    beta: Nudge = 0.0,
     *,
     solver: AbstractSolver | None = None,
     state: State | None = None,

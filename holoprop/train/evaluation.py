@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from holoprop.data.batches import padded_batches
 from holoprop.gradient.nudged import read_out
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.network.cost import one_hot
@@ -50,13 +51,9 @@ def evaluate(
     check_inputs(net, jnp.asarray(x[:1]))
     solver = Anderson() if solver is None else solver
     parts = []
-    for start in range(0, len(x), batch_size):
-        xs, ys = np.asarray(x[start : start + batch_size]), np.asarray(y[start : start + batch_size])
-        count = len(xs)
-        if start and count < batch_size:  # repeat a sample, so that all batches share one compiled shape
-            fill = np.zeros(batch_size - count, int)
-            xs, ys = np.concatenate([xs, xs[fill]]), np.concatenate([ys, ys[fill]])
-        parts.append([np.asarray(part)[:count] for part in _evaluate_batch(net, xs, ys, solver)])
+    for index, valid in padded_batches(len(x), batch_size):
+        count = int(np.sum(valid))
+        parts.append([np.asarray(part)[:count] for part in _evaluate_batch(net, x[index], y[index], solver)])
     logits, losses, residual, steps, status = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Evaluation(
         loss=float(losses.mean(dtype=np.float64)),

@@ -7,7 +7,7 @@ checkpoint continues bit for bit as if it had never stopped.
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -29,7 +29,8 @@ class TrainingError(RuntimeError):
     """Training cannot go on: a loss or gradient is not finite. The last good checkpoint is kept."""
 
 
-class Progress(Protocol):
+@runtime_checkable
+class ProgressDisplay(Protocol):
     """What `fit` tells a progress display."""
 
     def begin(self, epochs: int, steps_per_epoch: int, step: int) -> None:
@@ -74,7 +75,7 @@ def fit(
     config: dict[str, Any] | None = None,
     log_every: int = 50,
     checkpoint_every: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressDisplay | None = None,
 ) -> FitResult:
     """Train a network with any estimator and any Optax optimiser.
 
@@ -138,7 +139,7 @@ def _train_epoch(
     batch_size: int,
     log_every: int,
     checkpoint_every: int | None,
-    progress: Progress | None,
+    progress: ProgressDisplay | None,
 ) -> TrainState:
     base = jax.random.key(run.seed)
     pending: list[tuple[int, StepMetrics]] = []
