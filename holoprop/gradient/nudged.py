@@ -53,6 +53,8 @@ def estimate_from_nudges(
     certificate = certify(free, nudged, betas, unsettled)
 
     share = sample_weights(certificate.kept, dtype)
+    if unsettled != "keep":
+        (x,) = drop((x,), certificate.kept, 1)
     scale = (weights * share.astype(weights.dtype)).astype(betas.dtype)
     states = drop(nudged.state, certificate.kept, betas.ndim) if unsettled != "keep" else nudged.state
     gradient = weighted_gradient(net, x, target, states, scale, scale * betas)

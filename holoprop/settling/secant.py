@@ -2,7 +2,7 @@
 
 Complex vectors are kept as real pairs `[Re, Im]` of twice the length, so that every inner product is a real one:
 `⟨a, b⟩ = a·b + i a·(Jb)` with `J[p, q] = [q, −p]`. The Gram matrix grows by one row a step; the system of at most eight unknowns is
-solved by an unrolled `LDLᴴ` factorisation over the whole batch, which costs less than a batched library solve.
+solved by unrolled elimination over the whole batch, which costs less than a batched library solve.
 """
 
 import math
@@ -135,30 +135,17 @@ def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], state: State) -
 
 
 def solve_hermitian(matrix: Inexact[Array, "*lead n n"], right: Inexact[Array, "*lead n"]) -> Inexact[Array, "*lead n"]:
-    """Solve positive definite Hermitian systems by `LDLᴴ`, unrolled over the (small) size `n` and mapped over `lead`."""
+    """Solve positive definite Hermitian systems by Gauss–Jordan elimination, unrolled over the (small) size `n`.
+
+    Definite matrices need no pivoting, and `n` rank-one updates of the whole batch compile to a handful of loops.
+    """
     n = right.shape[-1]
-    lower: list[list[Array]] = [[] for _ in range(n)]
-    pivots: list[Array] = []
-    partial: list[Array] = []
+    table = jnp.concatenate([matrix, right[..., None]], -1)
+    unit = jnp.eye(n, dtype=table.dtype)
     for i in range(n):
-        for j in range(i):
-            value = matrix[..., i, j]
-            for k in range(j):
-                value = value - lower[i][k] * pivots[k] * lower[j][k].conj()
-            lower[i].append(value / pivots[j])
-        pivot, value = matrix[..., i, i].real, right[..., i]
-        for k in range(i):
-            pivot = pivot - (lower[i][k] * lower[i][k].conj()).real * pivots[k].real
-            value = value - lower[i][k] * partial[k]
-        pivots.append(pivot.astype(right.dtype))
-        partial.append(value)
-    solution: list[Array] = [right[..., 0]] * n
-    for i in reversed(range(n)):
-        value = partial[i] / pivots[i]
-        for k in range(i + 1, n):
-            value = value - lower[k][i].conj() * solution[k]
-        solution[i] = value
-    return jnp.stack(solution, -1)
+        row = table[..., i, :] / table[..., i, i, None]
+        table = table - (table[..., :, i] - unit[i])[..., :, None] * row[..., None, :]
+    return table[..., n]
 
 
 def _put(columns: Float[Array, "*lead depth k"], v: Float[Array, "*lead k"], slot: Int[Array, ""]) -> Array:

@@ -1,0 +1,294 @@
+"""The command line: every command reads its arguments, calls one function of the package and prints what it returns.
+
+What a person can cause ends in one line on standard error and exit status 2, never in a traceback; an interrupt in 130.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="holoprop",
+    help="Train settling networks by holomorphic equilibrium propagation, and see how exact their gradients are.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+Source = Annotated[str, typer.Argument(metavar="PRESET|FILE.toml", help="A preset's name or a path ending in .toml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key, e.g. training.epochs=3; may be given many times."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with `arguments` (default: those of the process) and exit with its status."""
+    try:
+        status = typer.main.get_command(app)(args=arguments, prog_name="holoprop", standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _complain("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has had enough; a second complaint at shutdown would help nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except Exception as error:
+        line = _one_line(error)
+        if line is None or os.environ.get("HOLOPROP_TRACEBACK"):
+            raise
+        status = _complain(line, 2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@app.command()
+def train(
+    source: Source,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; default: that of the preset or file.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run from its checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
+) -> None:
+    """Train a network, check its gradient, and write a report."""
+    from holoprop.experiments.display import training_display
+    from holoprop.experiments.run_folder import RunFolderError
+    from holoprop.experiments.sources import load_config
+    from holoprop.experiments.training import run_training
+    from holoprop.report.page import write_report
+
+    config = load_config(source, overrides or (), name=name)
+    place = folder / config.name
+    try:
+        result = run_training(config, place, resume=resume, overwrite=overwrite, progress=training_display())
+    except KeyboardInterrupt:
+        kept = (place / "checkpoint.eqx").is_file()
+        hint = "the same command with --resume continues it" if kept else "nothing was trained yet"
+        raise typer.Exit(_complain(f"interrupted; {hint}", 130)) from None
+    except RunFolderError as error:
+        options = " (--resume, --overwrite or --name)" if not (resume or overwrite) and place.is_dir() else ""
+        raise RunFolderError(f"{error}{options}") from None
+    best = result.best_epoch
+    highest = f"best {_percent(best['test_accuracy'])} in epoch {best['epoch']}"
+    print(f"test accuracy       {_percent(result.test_accuracy)} ({highest})")
+    print(f"cosine to Implicit  {_agreement(result.gradient_check)}")
+    print(f"training            {result.seconds:.1f} s for {len(result.fit.history)} epochs")
+    print(f"report              {write_report(place)}")
+
+
+@app.command("check-gradient")
+def check_gradient_command(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="PRESET|FILE.toml|RUN", help="A preset, a .toml file, or the folder of a trained run."),
+    ],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    samples: Annotated[int, typer.Option(help="Test samples to compare on.")] = 20,
+) -> None:
+    """Compare the gradient of a preset, a file or a trained run with the exact one."""
+    from holoprop.experiments.gradient_check import check_gradient
+    from holoprop.experiments.run_folder import read_run_config
+    from holoprop.experiments.sources import override, parse_override
+
+    folder = Path(source) if Path(source).is_dir() else None
+    if folder is None:
+        from holoprop.experiments.sources import load_config
+
+        config = load_config(source, overrides or ())
+    else:
+        from holoprop.experiments.config import parse_config
+
+        tree = read_run_config(folder).model_dump(mode="json", exclude_none=True)
+        config = parse_config(override(tree, [parse_override(text) for text in overrides or ()]))
+    check = check_gradient(config, samples=samples, folder=folder)
+    if as_json:
+        print(_to_json(check))
+        return
+    print(f"{check['estimator']} against Implicit, {check['samples']} test samples")
+    rows = [(layer["name"], layer) for layer in check["layers"]] + [("total", check["total"])]
+    _print_table(
+        ("gradient of", "cosine", "relative error"),
+        [(name, _number(row["cosine"], ".9f"), _number(row["relative_error"], ".2e")) for name, row in rows],
+    )
+    print(f"unsettled: {_percent(check['certificate']['unsettled_share'])} of the samples")
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    from holoprop.experiments.sources import list_presets
+
+    _print_table(("preset", "what it is"), [tuple(preset) for preset in list_presets()])
+
+
+@app.command()
+def show(source: Source, overrides: Overrides = None) -> None:
+    """Print a configuration as it would be run, all defaults filled in."""
+    from holoprop.experiments.sources import load_config
+
+    print(load_config(source, overrides or ()).to_toml(), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configurations, for editors."""
+    from holoprop.experiments.config import Config
+
+    print(_to_json(Config.model_json_schema()))
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Run this one; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed side by side with the published schedule."""
+    from holoprop.bench import render_rows, run_benchmarks
+
+    rows = run_benchmarks(only or None, progress=lambda text: print(text, file=sys.stderr))
+    print(_to_json(rows) if as_json else render_rows(rows))
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of holoprop and of what it computes with."""
+    from holoprop.experiments.run_folder import describe_environment
+
+    for key, value in describe_environment().items():
+        print(f"{key:10} {value}")
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """List the data sets and where their files are."""
+    from holoprop.data.cache import available_datasets
+
+    rows = [
+        (
+            each.source.name,
+            each.source.title,
+            str(each.source.train),
+            str(each.source.test),
+            each.source.licence,
+            each.place,
+        )
+        for each in available_datasets()
+    ]
+    _print_table(("name", "title", "train", "test", "licence", "place"), rows)
+
+
+@data_app.command("fetch")
+def fetch_data(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of data sets.")]) -> None:
+    """Download data sets that are not on this machine yet."""
+    from holoprop.data.cache import fetch_dataset
+    from holoprop.data.registry import find_source
+
+    for name in names:
+        find_source(name)
+    for name in names:
+        with _download_bar() as progress:
+            files = fetch_dataset(name, progress=progress)
+        for path in files.values():
+            print(path)
+        if not files:
+            print(f"{name} is built in: there is nothing to download")
+
+
+@data_app.command("verify")
+def verify_data(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Names of data sets; default: all here.")
+    ] = None,
+) -> None:
+    """Compare the files of data sets with their published checksums."""
+    from holoprop.data.cache import available_datasets, verify_dataset
+
+    here = [each.source.name for each in available_datasets() if each.place != "not downloaded"]
+    checks = [(name, check) for name in names or here for check in verify_dataset(name)]
+    for name, check in checks:
+        print(f"{'ok ' if check.ok else 'BAD'} {name}/{check.file}: {check.message}")
+    bad = [f"{name}/{check.file}" for name, check in checks if not check.ok]
+    if bad:
+        raise typer.Exit(_complain(f"{len(bad)} of {len(checks)} files are missing or wrong: {', '.join(bad)}", 2))
+
+
+@contextlib.contextmanager
+def _download_bar() -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(file: str, done: int, total: int) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=done)
+
+        yield progress
+
+
+def _one_line(error: Exception) -> str | None:
+    """What to tell the person who caused `error`; `None` if it is a fault of ours."""
+    text = " ".join(str(error).split())
+    if explain := getattr(error, "format_message", None):  # typer's own: a missing argument, an unknown option
+        return f"{' '.join(explain().split())} (holoprop --help)"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or text or type(error).__name__}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return "out of memory: choose a smaller network, fewer points or a smaller batch"
+    if isinstance(error, ValueError) or type(error).__name__ in ("TrainingError", "UnsettledError"):
+        return text or type(error).__name__
+    if isinstance(error, RuntimeError) and "initialize backend" in text:
+        return f"JAX finds no such device: {text}"
+    return None
+
+
+def _complain(line: str, status: int) -> int:
+    print(f"holoprop: {line}", file=sys.stderr)
+    return status
+
+
+def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _to_json(value: Any) -> str:
+    from holoprop.experiments.run_folder import to_json
+
+    return to_json(value)
+
+
+def _agreement(check: dict[str, Any]) -> str:
+    total = check["total"]
+    if total["cosine"] is None:
+        return "unknown: no sample settled"
+    return f"{total['cosine']:.7f} (relative error {total['relative_error']:.1e}, {check['samples']} test samples)"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+if __name__ == "__main__":
+    main()

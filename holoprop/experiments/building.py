@@ -1,0 +1,119 @@
+"""From a configuration to the objects it names: data, network, solver, estimator, optimiser."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from holoprop.data.dataset import Dataset, Split
+from holoprop.data.loading import load_dataset
+from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig
+from holoprop.gradient.estimate import AbstractEstimator
+from holoprop.gradient.exact import Implicit, Unrolled
+from holoprop.gradient.finite_difference import Centered, OneSided
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.network.build import mlp
+from holoprop.network.layered import LayeredNetwork
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.plain import Alternating, Picard
+from holoprop.settling.solver import AbstractSolver
+
+# `fit` folds step numbers into the seed's key; this is none of them, so the weights share no randomness with a step.
+_WEIGHTS = 2**32 - 1
+
+
+class Experiment(NamedTuple):
+    """What a configuration describes, ready to run.
+
+    **Attributes:** `dataset`; `train` and `test`: pairs of inputs `(n, features)` in [0, 1] and labels `(n,)`, shortened
+    as configured; `net`, at its initial weights; `estimator`; `optimizer`.
+    """
+
+    dataset: Dataset
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    net: LayeredNetwork
+    estimator: AbstractEstimator
+    optimizer: optax.GradientTransformation
+
+
+def build_experiment(config: Config) -> Experiment:
+    """Build everything a configuration names; data that are not on this machine are downloaded.
+
+    To be called under `jax.enable_x64(config.network.dtype == "float64")`, as `run_training` does.
+
+    **Raises:** `DataError` for data that cannot be had or are damaged.
+    """
+    dataset = load_dataset(config.data.name)
+    train = _shortened(dataset.train, config.data.train_limit)
+    test = _shortened(dataset.test, config.data.test_limit)
+    return Experiment(
+        dataset=dataset,
+        train=(train.inputs(flatten=True), train.labels),
+        test=(test.inputs(flatten=True), test.labels),
+        net=build_network(config, dataset.features, dataset.classes),
+        estimator=build_estimator(config.estimator),
+        optimizer=build_optimizer(config.optimizer),
+    )
+
+
+def build_network(config: Config, features: int, classes: int) -> LayeredNetwork:
+    """Return the network at its initial weights, which depend on `training.seed` alone."""
+    network = config.network
+    return mlp(
+        features,
+        network.hidden,
+        classes,
+        activation=network.activation,
+        cost=network.cost,
+        weight_scale=network.weight_scale,
+        weight_std=network.weight_std,
+        key=jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
+    )
+
+
+def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
+    """Return the estimator with its solvers."""
+    solver = _solver(estimator, estimator.tolerance, estimator.max_steps)
+    common = {"solver": solver, "unsettled": estimator.unsettled}
+    if estimator.name == "implicit":
+        return Implicit(**common)
+    if estimator.name == "unrolled":
+        return Unrolled(**common, **_given(steps=estimator.steps))
+    tolerance, max_steps = estimator.nudged_tolerance, estimator.nudged_max_steps
+    if tolerance is not None or max_steps is not None:
+        common["nudged_solver"] = _solver(estimator, tolerance or estimator.tolerance, max_steps or estimator.max_steps)
+    if estimator.name == "holomorphic":
+        return Holomorphic(**common, **_given(points=estimator.points, radius=estimator.radius))
+    finite_difference = OneSided if estimator.name == "one_sided" else Centered
+    return finite_difference(**common, **_given(beta=estimator.beta))
+
+
+def build_optimizer(optimizer: OptimizerConfig) -> optax.GradientTransformation:
+    """Return the optimiser; decoupled weight decay is `θ ← θ − learning_rate · weight_decay · θ`."""
+    rate, decay = optimizer.learning_rate, optimizer.weight_decay or 0.0
+    if optimizer.name == "adam":
+        return optax.adam(rate)
+    if optimizer.name == "adamw":
+        return optax.adamw(rate, weight_decay=decay)
+    # Momentum comes first: decay that went through it would no longer be decoupled.
+    steps = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
+    steps += [optax.add_decayed_weights(decay)] if decay else []
+    return optax.chain(*steps, optax.scale_by_learning_rate(rate))
+
+
+def _solver(estimator: EstimatorConfig, tolerance: float | None, max_steps: int) -> AbstractSolver:
+    if estimator.solver == "alternating":
+        return Alternating(tolerance=tolerance, max_steps=max_steps)
+    if estimator.solver == "picard":
+        return Picard(tolerance=tolerance, max_steps=max_steps, **_given(damping=estimator.damping))
+    return Anderson(tolerance=tolerance, max_steps=max_steps, **_given(depth=estimator.depth))
+
+
+def _given(**values: float | None) -> dict:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _shortened(split: Split, limit: int | None) -> Split:
+    return split if limit is None else split.subset(slice(limit))

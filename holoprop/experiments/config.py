@@ -1,0 +1,260 @@
+"""What a run is, in five sections, checked before anything is computed.
+
+A configuration is TOML with the sections `network`, `estimator`, `data`, `training` and `optimizer`. Keys that only
+some variants take (a circle has `radius`, a finite difference `beta`) are filled in for the chosen one and refused for
+the others, so that the resolved configuration says all that mattered and nothing that did not.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from holoprop.data.registry import find_source
+from holoprop.experiments.config_error import ConfigError, complaint
+from holoprop.network.activation import ACTIVATIONS
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# TOML has lists only; a frozen model wants a tuple.
+Layers = Annotated[
+    tuple[Count, ...], Field(min_length=1), BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+]
+
+_NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
+VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("estimator", "name"): {
+        "holomorphic": {"points": 4, "radius": 0.1, **_NUDGED},
+        "one_sided": {"beta": 0.1, **_NUDGED},
+        "centered": {"beta": 0.1, **_NUDGED},
+        "implicit": {},
+        "unrolled": {"steps": 100},
+    },
+    ("estimator", "solver"): {"anderson": {"depth": 5}, "alternating": {}, "picard": {"damping": 0.0}},
+    ("optimizer", "name"): {
+        "sgd": {"momentum": 0.0, "weight_decay": 0.0},
+        "adam": {},
+        "adamw": {"weight_decay": 1e-4},
+    },
+}
+"""By the key that chooses: which other keys of its section each choice takes, and their defaults."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class NetworkConfig(_Section):
+    """`[network]`: what settles."""
+
+    kind: Literal["mlp"] = "mlp"
+    """Dense layers with tied feedback."""
+    hidden: Layers
+    """Units in each settled layer."""
+    activation: Literal["sigmoid", "double_silu", "tanh", "silu", "softplus", "hard_sigmoid", "relu"] = "sigmoid"
+    """The activation of every layer."""
+    cost: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    """The cost of the readout."""
+    weight_scale: NotNegative = 1.0
+    """Factor on every initial weight."""
+    weight_std: NotNegative | None = None
+    """Standard deviation of the initial weights in place of 1/√fan-in."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and states."""
+
+
+class EstimatorConfig(_Section):
+    """`[estimator]`: where the gradient comes from, and how states settle."""
+
+    name: Literal["holomorphic", "one_sided", "centered", "implicit", "unrolled"] = "holomorphic"
+    """The estimator."""
+    points: Annotated[int, Field(ge=2)] | None = None
+    """Points on the circle (holomorphic)."""
+    radius: Positive | None = None
+    """Radius of the circle (holomorphic)."""
+    beta: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """The nudge (one_sided: not 0; centered: positive)."""
+    steps: Count | None = None
+    """Settling steps to differentiate through (unrolled)."""
+    solver: Literal["anderson", "alternating", "picard"] = "anderson"
+    """How states settle."""
+    depth: Annotated[int, Field(ge=1, le=8)] | None = None
+    """Past differences to mix (anderson)."""
+    damping: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the old state kept at each step (picard)."""
+    tolerance: Positive | None = None
+    """Residual at which a state has settled; without it √neurons · 1e-6, in float64 1e-11."""
+    max_steps: Count = 500
+    """Steps after which a state is given up."""
+    nudged_tolerance: Positive | None = None
+    """The tolerance of nudged states, where it differs from that of the free one."""
+    nudged_max_steps: Count | None = None
+    """The step limit of nudged states, where it differs from that of the free one."""
+    unsettled: Literal["mask", "keep", "raise"] = "mask"
+    """What happens to samples that do not settle."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        # Ahead of the type checks: this one point has an estimator of its own to point to.
+        if isinstance(given, Mapping) and type(points := given.get("points")) is int and points == 1:
+            raise ValueError(
+                "estimator.points must be an integer ≥ 2, got 1; for one nudge and a free phase set "
+                'estimator.name = "one_sided"'
+            )
+        return _completed(_completed(given, "estimator", "name"), "estimator", "solver")
+
+    @model_validator(mode="after")
+    def _check_beta(self) -> "EstimatorConfig":
+        if self.name == "one_sided" and self.beta == 0:
+            raise ValueError(f"estimator.beta must be a number other than 0, got {self.beta}")
+        if self.name == "centered" and self.beta is not None and self.beta <= 0:
+            raise ValueError(f"estimator.beta must be a number > 0 for estimator.name = 'centered', got {self.beta}")
+        return self
+
+
+class DataConfig(_Section):
+    """`[data]`: what is learnt."""
+
+    name: str
+    """The data set; `holoprop data list` shows them."""
+    train_limit: Count | None = None
+    """Use only the first so many training samples."""
+    test_limit: Count | None = None
+    """Use only the first so many test samples."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return find_source(name).name
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> "DataConfig":
+        source = find_source(self.name)
+        for part, limit, most in (("train", self.train_limit, source.train), ("test", self.test_limit, source.test)):
+            if limit is not None and limit > most:
+                raise ValueError(
+                    f"data.{part}_limit must be at most {most}, the {part} samples of {self.name}, got {limit}"
+                )
+        return self
+
+    @property
+    def train_samples(self) -> int:
+        """The number of training samples in use."""
+        return self.train_limit or find_source(self.name).train
+
+
+class TrainingConfig(_Section):
+    """`[training]`: how long, in which pieces."""
+
+    epochs: Count
+    """Passes over the training samples."""
+    batch_size: Count
+    """Samples a step; the last, incomplete batch of an epoch is left out."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the initial weights, the order of the samples and the estimator's noise."""
+    log_every: Count = 50
+    """Steps between two records of steps."""
+    checkpoint_every: Count | None = None
+    """Steps between checkpoints, besides the one after each epoch."""
+
+
+class OptimizerConfig(_Section):
+    """`[optimizer]`: how the gradient moves the parameters; names as Optax's."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    """The optimiser."""
+    learning_rate: Positive
+    """The step size."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the last update carried on (sgd)."""
+    weight_decay: NotNegative | None = None
+    """Decoupled weight decay, multiplied by the learning rate (sgd, adamw)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return _completed(given, "optimizer", "name")
+
+
+class Config(_Section):
+    """A whole run. Make one by `parse_config` or `load_config`, whose errors are one line."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The run's name, and that of its folder."""
+    network: NetworkConfig
+    """What settles."""
+    estimator: EstimatorConfig
+    """Where the gradient comes from."""
+    data: DataConfig
+    """What is learnt."""
+    training: TrainingConfig
+    """How long, in which pieces."""
+    optimizer: OptimizerConfig
+    """How the gradient moves the parameters."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Config":
+        points, activation = self.estimator.points or 2, self.network.activation
+        if points > 2 and not ACTIVATIONS[activation].holomorphic:
+            smooth = ", ".join(name for name, each in ACTIVATIONS.items() if each.holomorphic)
+            raise ValueError(
+                f"network.activation = {activation!r} is not holomorphic, which estimator.points = {points} needs: "
+                f"use one of {smooth}, or estimator.points = 2"
+            )
+        size, samples = self.training.batch_size, self.data.train_samples
+        if size > samples:
+            raise ValueError(
+                f"training.batch_size must be at most {samples}, the training samples of {self.data.name} in use, "
+                f"got {size}"
+            )
+        return self
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML that `load_config` reads back to an equal one; unset keys are left out."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def parse_config(tree: Mapping[str, Any]) -> Config:
+    """Check a configuration given as nested dictionaries.
+
+    **Arguments:** `tree`: `name` and the five sections, as a TOML file would hold them.
+
+    **Returns:** the `Config`, defaults filled in.
+
+    **Raises:** `ConfigError`, one line with the key, its value and what is allowed.
+
+    ```python
+    parse_config({
+        "name": "small", "network": {"hidden": [32]}, "estimator": {}, "data": {"name": "digits"},
+        "training": {"epochs": 2, "batch_size": 20}, "optimizer": {"learning_rate": 0.1},
+    })
+    ```
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(complaint(error, tree, Config)) from None
+
+
+def _completed(given: Any, section: str, chooser: str) -> Any:
+    """Fill in what the chosen variant takes, refuse what only others take; leave what is no choice to the type checks."""
+    if not isinstance(given, Mapping):
+        return given
+    variants = VARIANTS[section, chooser]
+    chosen = given.get(chooser, next(iter(variants)))
+    if not isinstance(chosen, str) or chosen not in variants:
+        return given
+    own = variants[chosen]
+    present = {key: value for key, value in given.items() if value is not None}
+    for key, value in present.items():
+        takers = [name for name, keys in variants.items() if key in keys]
+        if takers and key not in own:
+            raise ValueError(
+                f"{section}.{key} = {value!r} has no meaning with {section}.{chooser} = {chosen!r}, "
+                f"only with {' or '.join(takers)}"
+            )
+    return {**own, **present}

@@ -1,0 +1,113 @@
+"""What is wrong with a configuration, in one line: the key, its value, what is allowed, the likely meaning."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; its message is one line."""
+
+
+def complaint(error: ValidationError, tree: Any, model: type[BaseModel]) -> str:
+    """Return the first problem of a failed validation in one line.
+
+    **Arguments:** `error`: what pydantic raised; `tree`: what it was given; `model`: what that should have been.
+
+    **Returns:** for example `estimator.radius must be a number > 0, got -0.4`.
+    """
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"] if isinstance(part, str) and part in _known_names(model, first)]
+    path = path[:2]
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key([str(part) for part in first["loc"]], first["input"], model)
+    schema = _schema(model, path)
+    if kind == "missing":
+        return f"{'.'.join(path)} is missing: give {_allowed(schema)}"
+    if kind == "value_error":
+        text = str(first.get("ctx", {}).get("error", first["msg"]))
+        # A check of one key does not know its place; one of a whole section names its keys itself.
+        return f"{'.'.join(path)}: {text}" if "properties" not in schema else text
+    value = tree
+    for part in path:
+        value = value[part] if isinstance(value, Mapping) else value
+    text = f"{'.'.join(path) or 'the configuration'} must be {_allowed(schema)}, got {_shown(value)}"
+    choices = [each for each in schema.get("enum", ()) if isinstance(each, str)]
+    return text + _hint(value, choices, repr)
+
+
+def did_you_mean(word: Any, known: list[str]) -> str:
+    """Return `; did you mean 'x'?` for the known word closest to `word`, or nothing."""
+    return _hint(word, known, repr)
+
+
+def _unknown_key(path: list[str], value: Any, model: type[BaseModel]) -> str:
+    key = path[-1]
+    sections = {name: list(_schema(model, [name])["properties"]) for name in _sections(model)}
+    if len(path) == 1:
+        known, place = list(model.model_fields), "a configuration"
+        homes = [f"{name}.{key}" for name, keys in sections.items() if key in keys]
+    else:
+        known, place = sections[path[0]], f"[{path[0]}]"
+        homes = [f"{name}.{key}" for name, keys in sections.items() if key in keys]
+    hint = f"; did you mean {' or '.join(homes)}?" if homes else ""
+    near = difflib.get_close_matches(key, known, n=1)
+    if near and not homes:
+        hint = f"; did you mean {'.'.join([*path[:-1], near[0]])}?"
+    shown = "" if isinstance(value, Mapping) else f" = {_shown(value)}"
+    return f"unknown key {'.'.join(path)}{shown}: {place} takes {', '.join(known)}{hint}"
+
+
+def _known_names(model: type[BaseModel], first: Any) -> set[str]:
+    # pydantic puts names of its own (of unions, of validators) between those of keys.
+    names = set(model.model_fields)
+    for section in _sections(model):
+        names |= set(_schema(model, [section])["properties"])
+    return names
+
+
+def _sections(model: type[BaseModel]) -> list[str]:
+    return [name for name in model.model_fields if "properties" in _schema(model, [name])]
+
+
+def _schema(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
+    whole = model.model_json_schema()
+    schema = whole
+    for part in path:
+        schema = schema["properties"][part]
+        if "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    return choices[0] if len(choices) == 1 else schema
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """What a JSON schema allows, in words."""
+    if "properties" in schema:
+        return f"a section with {', '.join(schema['properties'])}"
+    if "const" in schema:
+        return repr(schema["const"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "pattern" in schema:
+        return "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
+    kind = schema.get("type", "given")
+    if kind == "array":
+        return f"a list, not empty, of which each is {_allowed(schema['items'])}"
+    words = {"integer": "an integer", "number": "a finite number", "string": "a string", "boolean": "true or false"}
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema]
+    return " ".join([words.get(kind, kind), " and ".join(bounds)]).rstrip()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hint(word: Any, known: list[str], show: Any) -> str:
+    near = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"; did you mean {show(near[0])}?" if near else ""

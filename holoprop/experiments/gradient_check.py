@@ -1,0 +1,109 @@
+"""How exact is the gradient that a configuration trains with? Its estimator against `Implicit`, on the same samples.
+
+    cosine = ⟨g, g*⟩/(‖g‖‖g*‖),    relative error = ‖g − g*‖/‖g*‖,    g* = dℒ/dθ at the free rest state
+
+The certificate of the estimate comes along, so that a poor agreement can be told from a poorly settled state.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from holoprop.experiments.building import build_experiment
+from holoprop.experiments.config import Config
+from holoprop.gradient.agreement import alignment
+from holoprop.gradient.estimate import AbstractEstimator, Certificate
+from holoprop.gradient.exact import Implicit
+from holoprop.network.base import AbstractNetwork
+from holoprop.settling.rest import Status
+from holoprop.train.checkpoint import load_checkpoint
+from holoprop.train.step import initial_train_state
+
+
+def check_gradient(config: Config, *, samples: int = 20, folder: Path | None = None) -> dict[str, Any]:
+    """Compare a configuration's estimator with the implicit gradient on its first test samples.
+
+    **Arguments:** `samples`: how many, at most; `folder`: a run of this configuration whose trained network to take in
+    place of a fresh one.
+
+    **Returns:** what `compare_with_implicit` does.
+
+    **Raises:** `ValueError` for `samples < 1` and for estimators that do not fit the network; `CheckpointError`,
+    `DataError`.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    with jax.enable_x64(config.network.dtype == "float64"):
+        experiment = build_experiment(config)
+        net, estimator = experiment.net, experiment.estimator
+        if folder is not None:
+            like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
+            net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net
+        x, y = experiment.test
+        return compare_with_implicit(net, estimator, x[:samples], y[:samples])
+
+
+def compare_with_implicit(
+    net: AbstractNetwork, estimator: AbstractEstimator, x: np.ndarray, y: np.ndarray
+) -> dict[str, Any]:
+    """Compare an estimator with the implicit gradient on one batch; samples that either cannot settle are left out.
+
+    **Arguments:** `x`: inputs `(n, *input_shape)`; `y`: integer labels `(n,)`.
+
+    **Returns:** a dictionary ready for JSON: `reference`, `samples` (compared), `estimator` (in words), `total`,
+    `layers` (one entry a parameter) and `certificate` (of all samples, left out ones too). Agreements are `None` where
+    there is none to tell.
+
+    **Raises:** `ValueError` if the estimator does not fit the network.
+    """
+    # A batch is to be reported on, not to be given up.
+    estimator = dataclasses.replace(estimator, unsettled="mask")
+    reference = Implicit(solver=estimator.solver)
+    estimate, truth = estimator(net, x, y), reference(net, x, y)
+    certificate = estimate.certificate
+    kept = np.asarray(certificate.kept) & np.asarray(truth.certificate.kept)
+    if kept.any() and not kept.all():
+        # Both gradients are means over samples, so they must be over the same ones.
+        estimate, truth = estimator(net, x[kept], y[kept]), reference(net, x[kept], y[kept])
+    compared = alignment(estimate.gradient, truth.gradient)
+    nothing = {"cosine": None, "relative_error": None}
+    return {
+        "reference": "implicit",
+        "samples": int(kept.sum()),
+        "estimator": describe_estimator(estimator),
+        "total": dataclasses.asdict(compared.total) if kept.any() else nothing,
+        "layers": [
+            {"name": name, **(dataclasses.asdict(agreement) if kept.any() else nothing)}
+            for name, agreement in compared.parameters.items()
+        ],
+        "certificate": _describe_certificate(certificate),
+    }
+
+
+def describe_estimator(estimator: AbstractEstimator) -> str:
+    """Return an estimator in words, as one would write it: `Holomorphic(points=4, radius=0.1)`."""
+    numbers = {
+        field.name: value
+        for field in dataclasses.fields(estimator)
+        if field.name in ("points", "radius", "beta", "steps") and (value := getattr(estimator, field.name)) is not None
+    }
+    return f"{type(estimator).__name__}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
+
+
+def _describe_certificate(certificate: Certificate) -> dict[str, Any]:
+    betas = np.asarray(certificate.betas)
+    return {
+        "free_residual": np.asarray(certificate.free_residual).tolist(),
+        "point_residual": np.asarray(certificate.point_residual).tolist(),
+        "free_status": [Status(status).name for status in np.asarray(certificate.free_status).tolist()],
+        "unsettled_share": float(certificate.unsettled_share),
+        # Every sample has the same nudges; six digits hide what the cast to float32 added.
+        "points": [_complex_text(complex(beta[0])) for beta in betas],
+    }
+
+
+def _complex_text(value: complex) -> str:
+    return f"{round(value.real, 6) + 0.0:g}{round(value.imag, 6) + 0.0:+g}j"

@@ -1,0 +1,151 @@
+"""Oracles: the implicit gradient, finite differences of the loss, and the orders of bias known in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import holoprop as hp
+from holoprop.gradient.contour import half_circle
+
+TIGHT = hp.Anderson(tolerance=1e-13)
+
+
+def relative_error(estimator, net, x, y, truth):
+    return hp.alignment(estimator(net, x, y).gradient, truth.gradient).total.relative_error
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """784-256-256-10 in float64 at 1/√fan-in, 20 uniform inputs: the network of P1's Table 1."""
+    with jax.enable_x64(True):
+        net = hp.mlp(784, (256, 256), 10, key=jax.random.key(0))
+        x = jax.random.uniform(jax.random.key(1), (20, 784))
+        y = jnp.arange(20, dtype=jnp.int32) % 10
+        yield net, x, y, hp.Implicit(solver=TIGHT)(net, x, y)
+
+
+def test_published_setting_is_exact_inside_the_radius(wide):
+    # For this seed the circle of radius 0.4 lies inside every sample's radius of convergence: the spectrum decays.
+    net, x, y, truth = wide
+    estimator = hp.Holomorphic(points=10, radius=0.4, solver=TIGHT, nudged_solver=TIGHT)
+    assert relative_error(estimator, net, x, y, truth) <= 1e-4
+
+
+SMALL = {"OneSided": 1, "Centered": 2, "Holomorphic4": 4, "Holomorphic6": 6}
+
+
+@pytest.fixture(scope="module")
+def mild():
+    """A network of small weights, whose radius of convergence lies between 1.5 and 4 for every sample."""
+    with jax.enable_x64(True):
+        net = hp.mlp(20, (16, 16), 4, weight_scale=0.6, key=jax.random.key(2))
+        x = jax.random.uniform(jax.random.key(1), (8, 20))
+        y = jnp.arange(8, dtype=jnp.int32) % 4
+        yield net, x, y, hp.Implicit(solver=TIGHT)(net, x, y)
+
+
+def test_radius_of_convergence_of_the_mild_network(mild):
+    # The ratio of neighbouring Taylor coefficients of the state tends to 1/R; read off a circle well inside.
+    net, x, y, _ = mild
+    points, radius = 64, 1.0
+    betas = radius * np.exp(2j * np.pi * np.arange(points) / points)
+    rest = hp.settle(net, x, y, jnp.asarray(np.repeat(betas[:, None], 8, 1)), solver=TIGHT, throw=True)
+    states = np.concatenate([np.asarray(s).reshape(points, 8, -1) for s in rest.state], -1)
+    size = np.linalg.norm(np.fft.fft(states, axis=0) / points, axis=-1)
+    decay = (size[6] / size[18]) ** (1 / 12)
+    assert (decay > 1.5).all() and (decay < 4).all(), decay
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_order_of_the_bias(mild, name):
+    net, x, y, truth = mild
+    order = SMALL[name]
+    amplitudes = np.geomspace(0.05, 0.4, 7)
+    errors = []
+    for amplitude in map(float, amplitudes):
+        if name == "OneSided":
+            estimator = hp.OneSided(amplitude, solver=TIGHT, nudged_solver=TIGHT)
+        elif name == "Centered":
+            estimator = hp.Centered(amplitude, solver=TIGHT, nudged_solver=TIGHT)
+        else:
+            estimator = hp.Holomorphic(order, amplitude, solver=TIGHT, nudged_solver=TIGHT)
+        errors.append(relative_error(estimator, net, x, y, truth))
+    above = np.asarray(errors) > 1e-11  # below, rounding and the solver's tolerance take over
+    assert above.sum() >= 3
+    slope = np.polyfit(np.log(amplitudes[above]), np.log(np.asarray(errors)[above]), 1)[0]
+    assert abs(slope - order) <= 0.15, (slope, errors)
+
+
+def test_centered_is_two_points_on_the_circle(mild):
+    net, x, y, _ = mild
+    a = hp.Centered(0.2, solver=TIGHT)(net, x, y).gradient
+    b = hp.Holomorphic(2, 0.2, solver=TIGHT)(net, x, y).gradient
+    assert hp.alignment(a, b).total.relative_error < 1e-12
+
+
+def test_odd_numbers_of_points(mild):
+    net, x, y, truth = mild
+    errors = [relative_error(hp.Holomorphic(n, 0.4, solver=TIGHT), net, x, y, truth) for n in (3, 5, 7)]
+    assert errors[0] > 10 * errors[1] and errors[1] > 10 * errors[2]
+    assert errors[2] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("hidden", "cost"), [((6,), "cross_entropy"), ((6, 5), "squared_error"), ((6, 5, 4), "cross_entropy")]
+)
+def test_gradient_is_the_derivative_of_the_loss(x64, hidden, cost):
+    net = hp.mlp(5, hidden, 3, cost=cost, activation="tanh", key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    y = jnp.array([0, 1, 2, 1], jnp.int32)
+    implicit = hp.Implicit(solver=TIGHT)(net, x, y)
+    contour = hp.Holomorphic(8, 0.1, solver=TIGHT)(net, x, y)
+    assert hp.alignment(contour.gradient, implicit.gradient).total.relative_error < 1e-7
+    # Directional derivative of the settled loss by central differences, accurate to about 1e-9 at this step.
+    direction = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), implicit.gradient)
+    step = 1e-5
+    loss = [
+        hp.Implicit(solver=TIGHT)(jax.tree.map(lambda p, d, h=h: p + h * d, net, direction), x, y).loss
+        for h in (step, -step)
+    ]
+    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(implicit.gradient), jax.tree.leaves(direction), strict=True))
+    np.testing.assert_allclose((loss[0] - loss[1]) / (2 * step), slope, rtol=1e-6)
+
+
+def test_adjoint_by_gmres_equals_the_factorised_one(mild):
+    net, x, y, truth = mild
+    iterative = hp.Implicit(solver=TIGHT, dense_limit=0)(net, x, y)
+    assert bool(iterative.certificate.kept.all())
+    assert hp.alignment(iterative.gradient, truth.gradient).total.relative_error < 1e-9
+
+
+def test_one_hot_and_integer_targets_agree(mild):
+    net, x, y, _ = mild
+    a = hp.Holomorphic(4, 0.2)(net, x, y).gradient
+    b = hp.Holomorphic(4, 0.2)(net, x, jax.nn.one_hot(y, 4)).gradient
+    assert hp.alignment(a, b).total.relative_error == 0
+
+
+@pytest.mark.parametrize("points", [2, 3, 4, 7, 10])
+def test_half_circle_is_half_of_the_circle(points):
+    # Closed form: with conjugates added, all N-th roots of unity, each once; their m-th powers sum to 0 or N.
+    unit, multiplicity = half_circle(points)
+    assert len(unit) == points // 2 + 1 and multiplicity.sum() == points
+    for m in range(1, 2 * points):
+        total = (multiplicity * unit**m).sum().real
+        np.testing.assert_allclose(total, points if m % points == 0 else 0, atol=1e-12)
+
+
+def test_gradient_applies_with_optax(mild):
+    import equinox as eqx
+    import optax
+
+    net, x, y, _ = mild
+    estimate = hp.Holomorphic(4, 0.2)(net, x, y)
+    optimizer = optax.sgd(0.5)
+    updates, _ = optimizer.update(estimate.gradient, optimizer.init(eqx.filter(net, eqx.is_array)))
+    moved = eqx.apply_updates(net, updates)
+    np.testing.assert_allclose(
+        moved.connections[0].weight, net.connections[0].weight - 0.5 * estimate.gradient.connections[0].weight, rtol=1e-14
+    )
+    assert hp.Implicit()(moved, x, y).loss < estimate.loss
