@@ -1,7 +1,7 @@
 """holoprop: holomorphic equilibrium propagation.
 
-Networks settle to a rest state; a small complex teaching signal travels once around a circle; the first Fourier coefficient
-of the activity on that circle is the gradient (Laborieux & Zenke 2022, arXiv 2209.00530).
+Networks settle to a rest state; a small complex teaching signal travels once around a circle; the first Fourier
+coefficient of the activity on that circle is the gradient (Laborieux & Zenke 2022, arXiv 2209.00530).
 """
 
 from holoprop.gradient.agreement import Agreement, Alignment, alignment

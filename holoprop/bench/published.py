@@ -1,14 +1,16 @@
 """The published schedule of P1 as a baseline: what a direct implementation of the paper costs.
 
-The network is its scalar potential, nudge included, `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` with `s_0 = x`. Every step moves
-all layers at once,
+The network is its scalar potential, nudge included, `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` with `s_0 = x`.
+Every step moves all layers at once,
 
     s ← σ(∂Φ/∂s),
 
-with `∂Φ/∂s` from automatic differentiation of `Φ`; states and parameters are complex64 from the start. `T1` steps without
-nudge, then, for one point of the circle after the other, `T2` steps from the free state. All steps are unrolled in Python.
-Nothing here is made slow on purpose: the whole training step is one compiled function, conjugate points are not run, and
-what the compiler can share between steps (as the input's product) it may.
+with `∂Φ/∂s` from automatic differentiation of `Φ`; states and parameters are complex64 from the start. `T1` steps
+without
+nudge, then, for one point of the circle after the other, `T2` steps from the free state. All steps are unrolled in
+Python.
+Nothing here is made slow on purpose: the whole training step is one compiled function, conjugate points are not run,
+and what the compiler can share between steps (as the input's product) it may.
 
 Source: Laborieux & Zenke 2022 (arXiv 2209.00530), written from its description.
 """
@@ -34,8 +36,8 @@ States = tuple[Complex[Array, "..."], ...]
 class PublishedSchedule:
     """How many steps and points P1's training step takes.
 
-    **Attributes:** `free_steps` (T1) and `nudged_steps` (T2) are synchronous steps, `points` (N ≥ 2) lie on a circle of radius
-    `radius`; `learning_rate` is of plain gradient descent.
+    **Attributes:** `free_steps` (T1) and `nudged_steps` (T2) are synchronous steps, `points` (N ≥ 2) lie on a circle
+    of radius `radius`; `learning_rate` is of plain gradient descent.
 
     **Raises:** `ValueError` for numbers below these.
     """
@@ -67,7 +69,7 @@ def potential(
     y: Complex[Array, " classes"],
     beta: Complex[Array, ""],
 ) -> Complex[Array, ""]:
-    """Return `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` of one sample; every array complex, the network's parameters too."""
+    """Return `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` of one sample; every array complex, parameters too."""
     value = jnp.zeros((), x.dtype)
     for connection, below, above in zip(net.connections, (x, *s[:-1]), s, strict=True):
         value = value + jnp.sum(above * (below @ connection.weight + connection.bias))
@@ -87,8 +89,10 @@ def published_gradient(
 ) -> LayeredNetwork:
     """Return the N-point estimate `Re (1/N) Σ_k −(1/β_k) ∂Φ/∂θ(s_{β_k})`, mean over the batch.
 
-    **Arguments:** `net`: with the sigmoid activation and cross-entropy; `x`, `y`: inputs and one-hot targets; `unroll`: whether
-    steps are unrolled in Python, as published, or rolled into a loop that computes the same numbers and compiles in no time.
+    **Arguments:** `net`: with the sigmoid activation and cross-entropy; `x`, `y`: inputs and one-hot targets;
+    `unroll`: whether
+    steps are unrolled in Python, as published, or rolled into a loop that computes the same numbers and compiles in
+    no time.
 
     **Returns:** the gradient as a pytree of the network's type.
     """

@@ -26,8 +26,8 @@ _WEIGHTS = 2**32 - 1
 class Experiment(NamedTuple):
     """What a configuration describes, ready to run.
 
-    **Attributes:** `dataset`; `train` and `test`: pairs of inputs `(n, features)` in [0, 1] and labels `(n,)`, shortened
-    as configured; `net`, at its initial weights; `estimator`; `optimizer`.
+    **Attributes:** `dataset`; `train` and `test`: pairs of inputs `(n, features)` in [0, 1] and labels `(n,)`,
+    shortened as configured; `net`, at its initial weights; `estimator`; `optimizer`.
     """
 
     dataset: Dataset

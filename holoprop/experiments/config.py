@@ -241,7 +241,7 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
 
 
 def _completed(given: Any, section: str, chooser: str) -> Any:
-    """Fill in what the chosen variant takes, refuse what only others take; leave what is no choice to the type checks."""
+    """Fill in what the chosen variant takes, refuse what only others take; the type checks see to what is no choice."""
     if not isinstance(given, Mapping):
         return given
     variants = VARIANTS[section, chooser]

@@ -31,7 +31,7 @@ def complaint(error: ValidationError, tree: Any, model: type[BaseModel]) -> str:
         text = str(first.get("ctx", {}).get("error", first["msg"]))
         # A check of one key does not know its place; one of a whole section names its keys itself.
         return f"{'.'.join(path)}: {text}" if "properties" not in schema else text
-    value = tree
+    value: Any = tree
     for part in path:
         value = value[part] if isinstance(value, Mapping) else value
     text = f"{'.'.join(path) or 'the configuration'} must be {_allowed(schema)}, got {_shown(value)}"
@@ -94,7 +94,7 @@ def _allowed(schema: dict[str, Any]) -> str:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "pattern" in schema:
         return "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
-    kind = schema.get("type", "given")
+    kind = str(schema.get("type", "given"))
     if kind == "array":
         return f"a list, not empty, of which each is {_allowed(schema['items'])}"
     words = {"integer": "an integer", "number": "a finite number", "string": "a string", "boolean": "true or false"}
@@ -104,7 +104,7 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

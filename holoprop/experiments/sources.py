@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from holoprop.experiments.config import VARIANTS, Config, parse_config
 from holoprop.experiments.config_error import ConfigError, did_you_mean

@@ -21,7 +21,7 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """Agreement of two gradients in total, per layer (`"connections[0]"`) and per parameter (`"connections[0].weight"`)."""
+    """Agreement in total, per layer (`"connections[0]"`) and per parameter (`"connections[0].weight"`)."""
 
     total: Agreement
     layers: dict[str, Agreement]

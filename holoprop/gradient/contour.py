@@ -1,7 +1,7 @@
 """The circle of nudges and the sums over it.
 
-`N` points `β_k = r·e^{2πik/N}` go once around a circle; the first Fourier coefficient of a holomorphic function on it is
-`(1/N) Σ_k f(β_k)/β_k`, which equals `f'(0)` up to `O(r^N)` (Cauchy; P1). Real parameters and inputs give
+`N` points `β_k = r·e^{2πik/N}` go once around a circle; the first Fourier coefficient of a holomorphic function on it
+is `(1/N) Σ_k f(β_k)/β_k`, which equals `f'(0)` up to `O(r^N)` (Cauchy; P1). Real parameters and inputs give
 `s(β̄) = conj s(β)`, so the points with `Im β ≥ 0` suffice: `⌊N/2⌋ + 1` of them, the complex ones counted twice.
 """
 
@@ -13,7 +13,8 @@ def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
 
     **Arguments:** `points`: the number `N ≥ 2` of points of the whole circle.
 
-    **Returns:** `(unit, multiplicity)`, each of length `⌊N/2⌋ + 1`. The real points come first: 1, then −1 if `N` is even; each counts
+    **Returns:** `(unit, multiplicity)`, each of length `⌊N/2⌋ + 1`. The real points come first: 1, then −1 if `N` is
+    even; each counts
     once, the complex ones, in the order of their angle, twice. For `N = 2` nothing is complex and `unit` is real.
 
     **Raises:** `ValueError` for fewer than two points.
@@ -23,4 +24,4 @@ def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
     real = [1.0] if points % 2 else [1.0, -1.0]
     k = np.arange(1, (points + 1) // 2)
     unit = np.concatenate([real, np.exp(2j * np.pi * k / points)]) if points > 2 else np.array(real)
-    return unit, np.where(unit.imag == 0, 1.0, 2.0)
+    return unit, np.where(np.isreal(unit), 1.0, 2.0)

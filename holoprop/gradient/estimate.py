@@ -8,8 +8,8 @@ import abc
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Inexact, Int, PRNGKeyArray, PyTree
 
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
@@ -53,7 +53,8 @@ class Estimate(eqx.Module):
 
     **Attributes:**
 
-    - `gradient`: pytree of the network's own type; `gradient.connections[0].weight` belongs to `net.connections[0].weight`.
+    - `gradient`: pytree of the network's own type; `gradient.connections[0].weight` belongs to
+      `net.connections[0].weight`.
     - `loss`: scalar, the mean cost `C(o(s_0), y)` of the kept samples at the free rest state; NaN if none was kept.
     - `logits`: `(batch, classes)`, at the free rest state.
     - `rest`: the free `Rest`.
@@ -127,7 +128,7 @@ class AbstractEstimator(eqx.Module):
         if y.shape[:1] != x.shape[:1]:
             raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
         target = one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             return self.estimate(net, x, target, key=key, memory=memory)
         estimate = _compiled(_traced_amplitude(self), net, x, target, key, memory)
         if self.unsettled == "raise":

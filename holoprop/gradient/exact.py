@@ -38,12 +38,13 @@ from holoprop.settling.solver import AbstractSolver
 class Implicit(AbstractEstimator):
     """The exact gradient by the implicit function theorem: one adjoint linear solve per sample at the free rest state.
 
-    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ` (recurrent backpropagation, Almeida–Pineda). Works on energy networks and
+    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ` (recurrent backpropagation, Almeida–Pineda). Works on
+    energy networks and
     vector fields. Up to `dense_limit` neurons the system is factorised, above it is solved by GMRES; a sample whose
     solve fails counts as unsettled.
 
-    **Arguments:** `solver`, `unsettled` as in `Holomorphic`; `dense_limit`: neurons per sample; `tolerance`: of the linear solve,
-    relative (default: the rounding error to the power ¾).
+    **Arguments:** `solver`, `unsettled` as in `Holomorphic`; `dense_limit`: neurons per sample; `tolerance`: of the
+    linear solve, relative (default: the rounding error to the power ¾).
 
     **Raises:** `ValueError` for a tolerance that is not positive.
     """
@@ -96,7 +97,9 @@ class Implicit(AbstractEstimator):
 
     def _adjoint(self, net: AbstractNetwork, c: Array, y: Array, s: State) -> tuple[State, Bool[Array, ""]]:
         drives, transpose = jax.vjp(lambda s: net.drive(c, s), s)
-        _, slope = jax.jvp(lambda a: tuple(net.activation(p) for p in a), (drives,), (jax.tree.map(jnp.ones_like, drives),))
+        _, slope = jax.jvp(
+            lambda a: tuple(net.activation(p) for p in a), (drives,), (jax.tree.map(jnp.ones_like, drives),)
+        )
         zeros = tuple(jnp.zeros_like(p) for p in s[:-1])
         right = tuple(-d * g for d, g in zip(slope, (*zeros, cost_gradient(net, s, y)), strict=True))
         flat, restore = jax.flatten_util.ravel_pytree(right)
@@ -119,8 +122,8 @@ class Implicit(AbstractEstimator):
 class Unrolled(AbstractEstimator):
     """Backpropagation through the last `steps` synchronous settling steps, taken from the free rest state.
 
-    `dℒ/dθ ≈ d/dθ C(o(s^{(K)}))` with `s^{(k+1)} = σ(a(θ, s^{(k)}))`, `s^{(0)} = s_0` held constant; exact as `K → ∞` with
-    an error that falls as the `K`-th power of the contraction rate. Memory grows with `K`.
+    `dℒ/dθ ≈ d/dθ C(o(s^{(K)}))` with `s^{(k+1)} = σ(a(θ, s^{(k)}))`, `s^{(0)} = s_0` held constant; exact as `K → ∞`
+    with an error that falls as the `K`-th power of the contraction rate. Memory grows with `K`.
 
     **Arguments:** `steps ≥ 1`; `solver`, `unsettled` as in `Holomorphic`.
 

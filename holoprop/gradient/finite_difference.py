@@ -18,8 +18,8 @@ from holoprop.settling.solver import AbstractSolver
 class OneSided(AbstractEstimator):
     """Classic equilibrium propagation: a free and one nudged phase, `g = [∂F/∂θ(s_β) − ∂F/∂θ(s_0)]/β`, bias `O(β)`.
 
-    **Arguments:** `beta`: the nudge, not 0 (a negative one points the other way); `solver`, `nudged_solver`, `unsettled` as
-    in `Holomorphic`.
+    **Arguments:** `beta`: the nudge, not 0 (a negative one points the other way); `solver`, `nudged_solver`,
+    `unsettled` as in `Holomorphic`.
 
     **Raises:** `ValueError` for `beta = 0` or a network without a potential.
 
@@ -112,7 +112,9 @@ class Centered(AbstractEstimator):
         )
 
 
-def _real_nudges(net: AbstractNetwork, x: Array, beta: float | Array, signs: list[float]) -> Float[Array, "points batch"]:
+def _real_nudges(
+    net: AbstractNetwork, x: Array, beta: float | Array, signs: list[float]
+) -> Float[Array, "points batch"]:
     dtype = parameter_dtype(net)
     amplitude = jnp.broadcast_to(jnp.asarray(beta), x.shape[:1]).astype(dtype)
     return jnp.asarray(signs).astype(dtype)[:, None] * amplitude

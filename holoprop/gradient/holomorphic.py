@@ -2,8 +2,8 @@
 
     g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k}),    β_k = r·e^{2πik/N},    g_N − dℒ/dθ = O(r^N)        (P1)
 
-The rest states of all points are found in one batch, started at the free one. The circle must not enclose a singularity of
-`β ↦ s_β`: beyond the radius of convergence the estimate is wrong however large `N` is.
+The rest states of all points are found in one batch, started at the free one. The circle must not enclose a
+singularity of `β ↦ s_β`: beyond the radius of convergence the estimate is wrong however large `N` is.
 """
 
 import jax.numpy as jnp
@@ -26,11 +26,12 @@ class Holomorphic(AbstractEstimator):
 
     - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates.
     - `radius`: `r > 0`, dimensionless like the nudge.
-    - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to `nudged_default(solver)`.
+    - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to
+      `nudged_default(solver)`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
 
-    **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a potential, or with
-    a non-holomorphic activation and `points > 2`.
+    **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
+    potential, or with a non-holomorphic activation and `points > 2`.
 
     ```python
     est = hp.Holomorphic(points=4, radius=0.1)(net, x, y)
@@ -56,8 +57,8 @@ class Holomorphic(AbstractEstimator):
         check_energy(net, "Holomorphic")
         if self.points > 2 and not net.activation.holomorphic:
             raise ValueError(
-                f"{type(net.activation).__name__} is not holomorphic, so a circle of {self.points} points does not give its "
-                "gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
+                f"{type(net.activation).__name__} is not holomorphic, so a circle of {self.points} points does not "
+                "give its gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
             )
 
     def estimate(

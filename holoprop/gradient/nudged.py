@@ -4,7 +4,8 @@ All estimators of energy networks are of the form
 
     g = Re Σ_k w_k ∂F/∂θ(s_k, β_k),      ∂F/∂θ = −∂Φ/∂θ + β ∂C/∂θ,
 
-the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is one reverse-mode
+the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is
+one reverse-mode
 derivative of one scalar, so that each connection's gradient is a single matrix product over all points and samples.
 """
 
@@ -39,8 +40,8 @@ def estimate_from_nudges(
 ) -> Estimate:
     """Return the estimate `Re Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)`, averaged over the kept samples.
 
-    **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`; `free_weight` is `w_0`, `(batch,)`, or `None`.
-    Complex nudges are those of a `half_circle`, of which the first `real_points` are real.
+    **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`; `free_weight` is `w_0`, `(batch,)`,
+    or `None`. Complex nudges are those of a `half_circle`, of which the first `real_points` are real.
     """
     dtype = parameter_dtype(net)
     x, target = x.astype(dtype), target.astype(dtype)
@@ -77,7 +78,8 @@ def weighted_gradient(
 ) -> Any:
     """Return `Re Σ_{k,b} [−w_kb ∂Φ/∂θ(x_b, s_kb) + v_kb ∂C/∂θ(s_kb, y_b)]`, real, as a pytree of the network's type.
 
-    `states` hold leading axes `(points, batch)` and are constants here: their dependence on `θ` is what the nudges measure.
+    `states` hold leading axes `(points, batch)` and are constants here: their dependence on `θ` is what the nudges
+    measure.
     """
 
     def scalar(net: Any) -> Array:
@@ -128,14 +130,22 @@ def read_out(
 
 
 def nudged_default(solver: AbstractSolver) -> AbstractSolver:
-    """Return the solver of the nudged phases when none is given: the free one's, but without Anderson's fallback stages.
+    """Return the solver of the nudged phases when none is given: the free one's, but without Anderson's fallback
+    stages.
 
-    Nudged phases start close to rest and settle in a few sweeps. A sample that has not after 60 is most likely beyond its radius of
+    Nudged phases start close to rest and settle in a few sweeps. A sample that has not after 60 is most likely beyond
+    its radius of
     convergence: hundreds of plain sweeps would bring it to rest on another branch, with a wrong gradient.
     """
     if not isinstance(solver, Anderson):
         return solver
-    return Anderson(solver.depth, solver.tolerance, min(solver.max_steps, 60), solver.patience, fallback=False)
+    return Anderson(
+        depth=solver.depth,
+        tolerance=solver.tolerance,
+        max_steps=min(solver.max_steps, 60),
+        patience=solver.patience,
+        fallback=False,
+    )
 
 
 def _settle_at(

@@ -1,8 +1,8 @@
 """Activation functions, and whether they continue to the complex plane.
 
 Holomorphic EP needs `σ` complex-differentiable on the contour. Every smooth activation here is built on one function,
-the logistic `1/(1 + e^{−z})`, so real and complex inputs share their formula. `HardSigmoid` and `ReLU` are here to show what
-non-holomorphic activations do: contour estimators refuse them for more than two points.
+the logistic `1/(1 + e^{−z})`, so real and complex inputs share their formula. `HardSigmoid` and `ReLU` are here to
+show what non-holomorphic activations do: contour estimators refuse them for more than two points.
 """
 
 import abc
@@ -23,8 +23,8 @@ class AbstractActivation(eqx.Module):
     half-sweep of alternating updates minimises the energy exactly over its block).
     """
 
-    holomorphic: eqx.AbstractClassVar[bool]
-    increasing: eqx.AbstractClassVar[bool]
+    holomorphic: ClassVar[bool]
+    increasing: ClassVar[bool]
 
     @abc.abstractmethod
     def __call__(self, z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
@@ -53,8 +53,9 @@ class DoubleSilu(AbstractActivation):
 
     def __call__(self, z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `½z·s(z) + (1 − ½z)·s(z − 2)`, any shape, real or complex."""
-        half = z / 2
-        return half * logistic(z) + (1 - half) * logistic(z - 2)
+        # Written with the difference of the two, which vanishes for large |Re z| and leaves no z − z to cancel.
+        late = logistic(z - 2)
+        return late + z / 2 * (logistic(z) - late)
 
 
 class Tanh(AbstractActivation):

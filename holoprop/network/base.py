@@ -6,8 +6,7 @@ potential `Φ(θ, x, s)` with `a = ∂Φ/∂s`. All methods take **one sample**;
 """
 
 import abc
-from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -41,7 +40,7 @@ class AbstractNetwork(eqx.Module):
 
     activation: eqx.AbstractVar[AbstractActivation]
     cost: eqx.AbstractVar[AbstractCost]
-    readout: eqx.AbstractVar[Callable[[State], Array]]
+    readout: eqx.AbstractVar[Any]
     keeps_real_weights: ClassVar[bool] = False
 
     @property

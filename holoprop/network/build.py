@@ -36,7 +36,8 @@ def mlp(
     **Arguments:**
 
     - `inputs`, `hidden`, `classes`: number of inputs, of units in each settled layer, of logits.
-    - `activation`: an activation or its name: `sigmoid`, `double_silu`, `tanh`, `silu`, `softplus`, `hard_sigmoid`, `relu`.
+    - `activation`: an activation or its name: `sigmoid`, `double_silu`, `tanh`, `silu`, `softplus`, `hard_sigmoid`,
+      `relu`.
     - `cost`: a cost or its name: `cross_entropy`, `squared_error`.
     - `weight_scale`: factor on every initial weight, readout included.
     - `weight_std`: standard deviation parameter in place of `1/√fan-in` (the papers' `sc`), before `weight_scale`.

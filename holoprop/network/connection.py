@@ -19,7 +19,7 @@ class AbstractConnection(eqx.Module):
     `tied` says that feedback is the transpose of the forward product, so that the connection has a potential.
     """
 
-    tied: eqx.AbstractClassVar[bool]
+    tied: ClassVar[bool]
 
     @property
     @abc.abstractmethod

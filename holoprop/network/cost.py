@@ -56,7 +56,8 @@ def cost_named(name: str | AbstractCost) -> AbstractCost:
 def one_hot(y: Num[Array, "..."], classes: int, dtype: jnp.dtype) -> Float[Array, "batch classes"]:
     """Turn integer labels `(batch,)` into one-hot rows `(batch, classes)`; one-hot or soft targets pass through.
 
-    **Raises:** `ValueError` if `y` is neither integer labels of shape `(batch,)` nor targets of shape `(batch, classes)`.
+    **Raises:** `ValueError` if `y` is neither integer labels of shape `(batch,)` nor targets of shape `(batch,
+    classes)`.
     """
     if y.ndim == 2 and y.shape[1] == classes:
         return y.astype(dtype)

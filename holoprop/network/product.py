@@ -14,7 +14,9 @@ from jax import lax
 from jaxtyping import Array, Float, Inexact
 
 
-def real_product(s: Inexact[Array, "*lead inner"], weight: Float[Array, "inner outer"]) -> Inexact[Array, "*lead outer"]:
+def real_product(
+    s: Inexact[Array, "*lead inner"], weight: Float[Array, "inner outer"]
+) -> Inexact[Array, "*lead outer"]:
     """Multiply real or complex activities by a real weight matrix, `s @ weight`.
 
     For complex `s` the product is `(Re s) W + i (Im s) W`, computed as one real product of twice as many rows.

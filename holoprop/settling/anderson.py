@@ -7,8 +7,8 @@ A sweep over the network's blocks is a map `G` of its last block alone, `x ↦ G
 
 the multisecant step (Anderson 1965; Walker & Ni 2011). On the contour `γ` is complex: the response is holomorphic, so
 complex coefficients follow its Krylov space. The guard makes it safe: a sample whose residual grows
-takes plain sweeps for a while, longer each time; one that stops improving starts again from its initial state with plain alternating updates, then with damped ones.
-It therefore settles wherever plain alternation does.
+takes plain sweeps for a while, longer each time; one that stops improving starts again from its initial state with
+plain alternating updates, then with damped ones. It therefore settles wherever plain alternation does.
 """
 
 import equinox as eqx
@@ -34,7 +34,8 @@ class Anderson(AbstractSolver):
 
     - `depth`: number of past differences, 1 to 8; 4 or 5 are usual.
     - `tolerance`, `max_steps`: as `AbstractSolver`; the limit holds for each stage (accelerated, plain, damped).
-    - `patience`: accelerated sweeps without a clearly smaller residual after which a sample falls back to plain updates.
+    - `patience`: accelerated sweeps without a clearly smaller residual after which a sample falls back to plain
+      updates.
     - `fallback`: whether there are plain and damped stages after the accelerated one.
 
     **Raises:** `ValueError` for values outside these ranges.
@@ -117,7 +118,19 @@ class _Guard(eqx.Module):
         zero = jnp.zeros(problem.lead, jnp.int32)
         infinite = jnp.full(problem.lead, jnp.inf, start.dtype)
         never = jnp.full(problem.lead, Status.max_steps, jnp.int32)
-        return cls(start, zero, zero, infinite, infinite, zero, zero, never, jnp.zeros(problem.lead, bool), zero, zero + _FIRST_PAUSE)
+        return cls(
+            start,
+            zero,
+            zero,
+            infinite,
+            infinite,
+            zero,
+            zero,
+            never,
+            jnp.zeros(problem.lead, bool),
+            zero,
+            zero + _FIRST_PAUSE,
+        )
 
     def observe(
         self, residual: Array, status: Array, back: Array, grew: Array, *, patience: int, max_steps: int, fallback: bool
@@ -147,6 +160,6 @@ class _Guard(eqx.Module):
             verdict=jnp.where(ended & ((self.stage == _PLAIN) | (not fallback)), cause, self.verdict),
             restarting=ended,
             pause=jnp.where(grew, self.penalty, jnp.maximum(self.pause - 1, 0)),
-            penalty=jnp.where(grew, 2*self.penalty, self.penalty),
+            penalty=jnp.where(grew, 2 * self.penalty, self.penalty),
         )
         return guard, ended

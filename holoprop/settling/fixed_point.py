@@ -1,8 +1,8 @@
 """The fixed-point problem `s = σ(a(s) − β ∂C/∂s_L)` of a batch, as solvers see it.
 
-One object holds everything that stays fixed while the state moves: the network, the clamped input (its drive is computed
-once), the targets and the nudges. Its methods take and return batched states; the network's single-sample methods are
-mapped *inside* the solver's one loop.
+One object holds everything that stays fixed while the state moves: the network, the clamped input (its drive is
+computed once), the targets and the nudges. Its methods take and return batched states; the network's single-sample
+methods are mapped *inside* the solver's one loop.
 """
 
 import math
@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Int, Num
 
-from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, complex_dtype, in_dtype, parameter_dtype
+from holoprop.network.base import (
+    AbstractNetwork,
+    Inputs,
+    Nudge,
+    State,
+    Targets,
+    complex_dtype,
+    in_dtype,
+    parameter_dtype,
+)
 from holoprop.network.cost import one_hot
 
 
@@ -27,8 +36,8 @@ class FixedPoint(eqx.Module):
     - `net`: the network.
     - `clamped`: `(batch, …)`, what `net.clamp` made of the inputs.
     - `target`: `(batch, classes)` or `None` in the free phase.
-    - `beta`: nudges, `(batch,)` or `(points, batch)`, real or complex, or `None` in the free phase. States then have the
-      same leading axes and dtype.
+    - `beta`: nudges, `(batch,)` or `(points, batch)`, real or complex, or `None` in the free phase. States then have
+      the same leading axes and dtype.
     """
 
     net: AbstractNetwork
@@ -46,7 +55,8 @@ class FixedPoint(eqx.Module):
     ) -> "FixedPoint":
         """Pose the problem for inputs `x`, targets `y` and nudge `beta`: a number, `(batch,)` or `(points, batch)`.
 
-        **Raises:** `ValueError` if `x` does not fit the network, or a nudge is given without targets.
+        **Raises:** `ValueError` if `x` does not fit the network, `y` or `beta` do not fit `x`, or a nudge is given
+        without targets.
         """
         dtype = parameter_dtype(net)
         x = check_inputs(net, x).astype(dtype)
@@ -57,9 +67,15 @@ class FixedPoint(eqx.Module):
             raise ValueError("a nudge beta needs targets y: pass integer labels or one-hot rows")
         beta = jnp.asarray(beta)
         beta = beta.astype(complex_dtype(net) if jnp.iscomplexobj(beta) else dtype)
+        batch = x.shape[0]
+        if beta.ndim > 2 or beta.shape[-1:] not in ((), (batch,)):
+            raise ValueError(f"beta must be a number or of shape ({batch},) or (points, {batch}), got {beta.shape}")
         if beta.ndim < 2:
-            beta = jnp.broadcast_to(beta, x.shape[:1])
-        return cls(net, clamped, one_hot(jnp.asarray(y), net.classes, dtype), beta)
+            beta = jnp.broadcast_to(beta, (batch,))
+        target = one_hot(jnp.asarray(y), net.classes, dtype)
+        if target.shape[0] != batch:
+            raise ValueError(f"x holds {batch} samples but y holds {target.shape[0]}")
+        return cls(net, clamped, target, beta)
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -82,7 +98,7 @@ class FixedPoint(eqx.Module):
 
     @property
     def carried(self) -> tuple[int, ...]:
-        """The layers that one sweep hands to the next: all but the first block, whose old values a sweep never reads."""
+        """The layers one sweep hands to the next: all but the first block, whose old values a sweep never reads."""
         blocks = self.net.blocks
         return blocks[0] if len(blocks) == 1 else tuple(sorted(layer for block in blocks[1:] for layer in block))
 
@@ -90,8 +106,8 @@ class FixedPoint(eqx.Module):
         """Update the network's blocks in turn; return the state after and the residual of `lead_in(state)`.
 
         With at most two blocks, the first block of `lead_in(state)` is at rest given the second, so its residual
-        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks it is the change of all carried layers,
-        which vanishes at rest too.
+        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks it is the change of all carried
+        layers, which vanishes at rest too.
         """
         blocks = self.net.blocks
         after = state
@@ -101,7 +117,7 @@ class FixedPoint(eqx.Module):
         return after, norm(change, len(self.lead))
 
     def lead_in(self, state: State) -> State:
-        """Return `state` with the first block brought to rest given the others (the state itself for a single block)."""
+        """Return `state` with the first block brought to rest given the others (a single block: as it is)."""
         return state if len(self.net.blocks) == 1 else self._update_of_block(state, 0)
 
     def take(self, samples: Int[Array, " some"]) -> "FixedPoint":
@@ -187,4 +203,3 @@ def norm(state: State, lead: int) -> Float[Array, "*lead"]:
     """Return the Euclidean norm over all layers of each sample; `lead` is the number of leading axes."""
     total = sum(jnp.sum((a.real**2 + a.imag**2) if jnp.iscomplexobj(a) else a * a, range(lead, a.ndim)) for a in state)
     return jnp.sqrt(jnp.asarray(total))
-

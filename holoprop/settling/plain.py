@@ -1,8 +1,9 @@
 """Plain fixed-point iteration: all layers at once (Picard), or the network's blocks in turn (alternating).
 
-Synchronous updates `s ← σ(a(s))` are the published schedule; they may fall into two-cycles. In a chain, even layers depend
-only on odd ones, so alternating updates do in one sweep what synchronous ones do in two; with increasing activations each
-half-sweep of the free phase minimises the energy exactly over its block, so no two-cycle exists.
+Synchronous updates `s ← σ(a(s))` are the published schedule; they may fall into two-cycles. In a chain, even layers
+depend
+only on odd ones, so alternating updates do in one sweep what synchronous ones do in two; with increasing activations
+each half-sweep of the free phase minimises the energy exactly over its block, so no two-cycle exists.
 """
 
 import equinox as eqx

@@ -1,7 +1,9 @@
 """Bring a batch to rest: the one entry point of settling."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, initial_state
 from holoprop.settling.anderson import Anderson
@@ -35,7 +37,8 @@ def settle(
 
     **Returns:** a `Rest`: state, residual, steps and status, per sample.
 
-    **Raises:** `ValueError` for shapes that do not fit; `UnsettledError` under `throw=True`.
+    **Raises:** `ValueError` for shapes that do not fit or a nudge that is not finite; `UnsettledError` under
+    `throw=True`.
 
     Source: P1 (arXiv 2209.00530), §2; DESIGN.md sections 1 and 4.
 
@@ -44,7 +47,7 @@ def settle(
     rest.state[0].shape, rest.settled.all()
     ```
     """
-    rest = _settle(net, x, y, beta, Anderson() if solver is None else solver, state)
+    rest = _settle(net, x, y, _traced_nudge(beta), Anderson() if solver is None else solver, state)
     if throw:
         require_settled(rest, "settle")
     return rest
@@ -63,6 +66,16 @@ def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | N
 @eqx.filter_jit
 def _settle(net, x, y, beta, solver, state) -> Rest:
     return settle_problem(FixedPoint.of(net, x, y, beta), solver, state)
+
+
+def _traced_nudge(beta: Nudge) -> Nudge:
+    # A number would be a compile-time constant: sweeping the nudge would compile anew at every value.
+    if isinstance(beta, jax.Array):
+        return beta
+    value = np.asarray(beta)
+    if not np.isfinite(value).all():
+        raise ValueError(f"beta must be finite, got {beta}")
+    return 0.0 if value.ndim == 0 and value == 0 else jnp.asarray(value)
 
 
 def _check_state(problem: FixedPoint, state: State) -> None:

@@ -1,8 +1,8 @@
 """The memory of Anderson acceleration: past differences, their Gram matrix, and the small least-squares problem.
 
 Complex vectors are kept as real pairs `[Re, Im]` of twice the length, so that every inner product is a real one:
-`⟨a, b⟩ = a·b + i a·(Jb)` with `J[p, q] = [q, −p]`. The Gram matrix grows by one row a step; the system of at most eight unknowns is
-solved by unrolled elimination over the whole batch, which costs less than a batched library solve.
+`⟨a, b⟩ = a·b + i a·(Jb)` with `J[p, q] = [q, −p]`. The Gram matrix grows by one row a step; the system of at most
+eight unknowns is solved by unrolled elimination over the whole batch, which costs less than a batched library solve.
 """
 
 import math
@@ -58,7 +58,9 @@ class SecantHistory(eqx.Module):
             slot=jnp.zeros((), jnp.int32),
         )
 
-    def push(self, x: Float[Array, "*lead k"], g: Float[Array, "*lead k"], forget: Bool[Array, "*lead"]) -> "SecantHistory":
+    def push(
+        self, x: Float[Array, "*lead k"], g: Float[Array, "*lead k"], forget: Bool[Array, "*lead"]
+    ) -> "SecantHistory":
         """Return the history after evaluating `g = G(x)`; samples in `forget` lose what came before."""
         f = g - x
         df, dg = f - self.f, g - self.g

@@ -31,7 +31,8 @@ _COMPACT_SHARE = 8
 class Progress(eqx.Module):
     """A solve under way.
 
-    **Attributes:** `state`: where the next step starts, or, for a sample that has ended, where it ended; `residual`, `steps`, `status`:
+    **Attributes:** `state`: where the next step starts, or, for a sample that has ended, where it ended; `residual`,
+    `steps`, `status`:
     per sample, of the last evaluation (`max_steps` while under way); `memory`: what the solver remembers besides.
     """
 
@@ -96,7 +97,8 @@ def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Res
 
 
 def default_tolerance(dtype: jnp.dtype, size: int) -> float:
-    """Return the tolerance a solver uses when none is given: `√neurons · 1e-6` in float32, `√neurons · 1e-11` in float64.
+    """Return the tolerance a solver uses when none is given: `√neurons · 1e-6` in float32, `√neurons · 1e-11` in
+    float64.
 
     About ten times the rounding error of one update, so that it can be met.
     """
@@ -112,7 +114,7 @@ def check_solver(tolerance: float | None, max_steps: int) -> None:
 
 
 def judge(residual: Float[Array, "*lead"], tolerance: float, size: int) -> Int[Array, "*lead"]:
-    """Return the status that a residual alone tells: settled, diverged (not finite, or above 1e6·√neurons) or under way."""
+    """Return the status a residual alone tells: settled, diverged (not finite or above 1e6·√neurons) or under way."""
     finite = residual < 1e6 * math.sqrt(size)  # false for NaN too
     status = jnp.where(finite, jnp.int32(Status.max_steps), jnp.int32(Status.diverged))
     return jnp.where(residual <= tolerance, jnp.int32(Status.settled), status)
@@ -150,11 +152,15 @@ def _scatter(progress: Progress, some: Progress, lead: tuple[int, ...], samples:
         flat = leaf.reshape(-1, *leaf.shape[len(lead) :])
         return flat.at[samples].set(values).reshape(leaf.shape)
 
-    kept = jax.tree.map(put, (progress.state, progress.residual, progress.steps, progress.status), (
-        some.state,
-        some.residual,
-        some.steps,
-        some.status,
-    ))
+    kept = jax.tree.map(
+        put,
+        (progress.state, progress.residual, progress.steps, progress.status),
+        (
+            some.state,
+            some.residual,
+            some.steps,
+            some.status,
+        ),
+    )
     # The memory is of no use any more.
     return Progress(*kept, memory=None)

@@ -1,8 +1,8 @@
-"""Checkpoints: one line of JSON, then the arrays.
+"""Checkpoints: one line of JSON, then the arrays, then a checksum of both.
 
-The header holds the format, versions, where training stood, the configuration, every array's shape and dtype, and a
-checksum of what follows; the arrays are Equinox leaves. Files are written beside their place and moved there, so a
-checkpoint is whole or absent.
+The header holds the format, where training stood, the configuration, and every array's shape and dtype; the arrays are
+Equinox leaves; the SHA-256 at the end covers every byte before it. Files are written beside their place and moved
+there, so a checkpoint is whole or absent.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ import numpy as np
 
 Tree = TypeVar("Tree")
 FORMAT = "holoprop-checkpoint-1"
+_BEGINNING = json.dumps({"format": FORMAT})[:-1].encode()
+_DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class CheckpointError(ValueError):
@@ -31,19 +33,13 @@ def save_checkpoint(path: Path, tree: Any, header: dict[str, Any]) -> None:
     """
     body = io.BytesIO()
     eqx.tree_serialise_leaves(body, tree)
-    payload = body.getvalue()
-    first = {
-        "format": FORMAT,
-        **header,
-        "arrays": _describe(tree),
-        "bytes": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
-    }
+    first = {"format": FORMAT, **header, "arrays": _describe(tree)}
+    content = json.dumps(first).encode() + b"\n" + body.getvalue()
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            file.write(json.dumps(first).encode() + b"\n")
-            file.write(payload)
+            file.write(content)
+            file.write(hashlib.sha256(content).digest())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -54,7 +50,7 @@ def save_checkpoint(path: Path, tree: Any, header: dict[str, Any]) -> None:
 def read_header(path: Path) -> dict[str, Any]:
     """Return the JSON header of the checkpoint at `path`.
 
-    **Raises:** `CheckpointError` if there is no checkpoint or it is not one of ours.
+    **Raises:** `CheckpointError`, one line, if there is no checkpoint, it is not one of ours, or it is damaged.
     """
     header, _ = _open(path)
     return header
@@ -63,11 +59,10 @@ def read_header(path: Path) -> dict[str, Any]:
 def load_checkpoint(path: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
     """Return the tree stored at `path`, shaped like `like`, and its header.
 
-    **Raises:** `CheckpointError`, one line, if the file is absent, truncated, corrupt, or holds arrays of other shapes or dtypes.
+    **Raises:** `CheckpointError`, one line, if the file is absent, truncated, corrupt, or holds arrays of other
+    shapes or dtypes.
     """
     header, payload = _open(path)
-    if len(payload) != header["bytes"] or hashlib.sha256(payload).hexdigest() != header["sha256"]:
-        raise CheckpointError(f"{path} is damaged (its checksum does not fit): delete it and start the run afresh")
     wanted = _describe(like)
     if header["arrays"] != wanted:
         stored = dict(header["arrays"])
@@ -80,16 +75,18 @@ def load_checkpoint(path: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 def _open(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
-        first, _, payload = path.read_bytes().partition(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {path}: start the run without resuming") from None
-    try:
-        header = json.loads(first)
-        if header["format"] != FORMAT or not {"arrays", "bytes", "sha256"} <= header.keys():
-            raise KeyError("format")
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT})") from None
-    return header, payload
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    if not data.startswith(_BEGINNING):
+        raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT})")
+    content, digest = data[:-_DIGEST_SIZE], data[-_DIGEST_SIZE:]
+    if hashlib.sha256(content).digest() != digest:
+        raise CheckpointError(f"{path} is damaged (its checksum does not fit): delete it and start the run afresh")
+    first, _, payload = content.partition(b"\n")
+    return json.loads(first), payload
 
 
 def _describe(tree: Any) -> list[list[str]]:

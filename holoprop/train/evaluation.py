@@ -1,4 +1,7 @@
-"""Evaluation: the free phase alone, on every sample. Nothing is masked: a sample that did not settle counts as it stands."""
+"""Evaluation: the free phase alone, on every sample.
+
+Nothing is masked: a sample that did not settle counts as it stands.
+"""
 
 import dataclasses
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from holoprop.data.batches import padded_batches
 from holoprop.gradient.nudged import read_out
-from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.network.base import AbstractNetwork, Inputs, Targets, parameter_dtype
 from holoprop.network.cost import one_hot
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, check_inputs
@@ -22,8 +25,8 @@ from holoprop.settling.solver import AbstractSolver
 class Evaluation:
     """What a network makes of a labelled set, sample by sample.
 
-    **Attributes:** `loss` (mean cost) and `accuracy` (share in [0, 1]); `logits` `(n, classes)`, `residual`, `steps`, `status` `(n,)` of
-    the free rest states, all numpy; `unsettled_share`.
+    **Attributes:** `loss` (mean cost) and `accuracy` (share in [0, 1]); `logits` `(n, classes)`, `residual`, `steps`,
+    `status` `(n,)` of the free rest states, all numpy; `unsettled_share`.
     """
 
     loss: float
@@ -40,7 +43,8 @@ def evaluate(
 ) -> Evaluation:
     """Settle the free phase of every sample and compare the readout with the labels.
 
-    **Arguments:** `x`: `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`; `batch_size`: samples at once.
+    **Arguments:** `x`: `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`;
+    `batch_size`: samples at once.
 
     **Returns:** an `Evaluation`; samples that did not settle are counted like the others, and their share is reported.
 
@@ -67,7 +71,7 @@ def evaluate(
 
 
 @eqx.filter_jit
-def _evaluate_batch(net: AbstractNetwork, x: jax.Array, y: jax.Array, solver: AbstractSolver) -> tuple[jax.Array, ...]:
+def _evaluate_batch(net: AbstractNetwork, x: Inputs, y: Targets, solver: AbstractSolver) -> tuple[jax.Array, ...]:
     rest = settle_problem(FixedPoint.of(net, x), solver)
-    logits, losses = read_out(net, rest.state, one_hot(y, net.classes, parameter_dtype(net)))
+    logits, losses = read_out(net, rest.state, one_hot(jnp.asarray(y), net.classes, parameter_dtype(net)))
     return logits, losses, rest.residual, rest.steps, rest.status

@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, metrics as JSON lines, checkpoints, exact resume.
 
-The order of the samples depends on (seed, epoch) alone and each step's key on (seed, step), so a run that is resumed from a
-checkpoint continues bit for bit as if it had never stopped.
+The order of the samples depends on (seed, epoch) alone and each step's key on (seed, step), so a run that is resumed
+from a checkpoint continues bit for bit as if it had never stopped.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: a loss or gradient is not finite. The last good checkpoint is kept."""
+    """Training cannot go on: a loss, gradient or parameter is not finite. The last good checkpoint is kept."""
 
 
 @runtime_checkable
@@ -50,7 +50,8 @@ class ProgressDisplay(Protocol):
 class FitResult:
     """A trained network and how it got there.
 
-    **Attributes:** `net`, `optimizer_state`, `memory` (of the estimator), `history` (one record an epoch), `step` (steps taken).
+    **Attributes:** `net`, `optimizer_state`, `memory` (of the estimator), `history` (one record an epoch), `step`
+    (steps taken).
     """
 
     net: Any
@@ -82,20 +83,22 @@ def fit(
     **Arguments:**
 
     - `net`, `estimator`, `optimizer`: what to train, how to get its gradient, how to use it.
-    - `train`, `test`: pairs of inputs `(n, *input_shape)` and integer labels `(n,)`; the test set is evaluated after each epoch.
+    - `train`, `test`: pairs of inputs `(n, *input_shape)` and integer labels `(n,)`; the test set is evaluated after
+      each epoch.
     - `epochs`, `batch_size`: the last, incomplete batch of an epoch is left out.
     - `seed`: of the sample order and the estimator's noise.
     - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it.
-    - `resume`: continue from the folder's checkpoint, bit for bit.
-    - `config`: JSON-serialisable description of the run, stored in the checkpoint and compared on resuming.
-    - `log_every`: steps between two records of steps; `checkpoint_every`: steps between checkpoints besides those at the
-      end of each epoch.
+    - `resume`: continue from the folder's checkpoint, bit for bit; seed, batch size and number of samples must be the
+      same.
+    - `config`: JSON-serialisable description of the run, stored in the checkpoint.
+    - `log_every`: steps between two records of steps; `checkpoint_every`: steps between checkpoints besides those at
+      the end of each epoch.
     - `progress`: a display.
 
     **Returns:** a `FitResult`.
 
-    **Raises:** `ValueError` for data that do not fit the network; `CheckpointError`; `TrainingError` as soon as a loss or gradient is
-    not finite (that step moves nothing).
+    **Raises:** `ValueError` for data that do not fit the network; `CheckpointError`; `TrainingError` as soon as a
+    loss, gradient or parameter is not finite (that step moves nothing).
 
     ```python
     result = hp.fit(net, hp.Holomorphic(points=4), optax.sgd(0.1), (x, y), epochs=3, batch_size=20)
@@ -104,11 +107,14 @@ def fit(
     x, y = _check_data(net, train, batch_size)
     if test is not None:
         test = _check_data(net, test, 1)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("log_every", log_every)):
-        if value < 1:
+    counts = {"epochs": epochs, "batch_size": batch_size, "log_every": log_every, "checkpoint_every": checkpoint_every}
+    for name, value in counts.items():
+        if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     estimator.check(net)
-    run = _Run(folder, config, seed, epochs, len(x) // batch_size)
+    run = _Run(folder, config, seed, len(x), batch_size)
     state = initial_train_state(net, estimator, optimizer, batch_size)
     if resume:
         state = run.restore(state)
@@ -177,26 +183,28 @@ def _train_epoch(
 class _Run:
     """Where a run stands, and its files."""
 
-    def __init__(self, folder: Path | None, config: dict[str, Any] | None, seed: int, epochs: int, steps: int) -> None:
-        self.folder, self.config, self.seed, self.epochs, self.steps_per_epoch = folder, config, seed, epochs, steps
+    def __init__(
+        self, folder: Path | None, config: dict[str, Any] | None, seed: int, samples: int, batch_size: int
+    ) -> None:
+        self.folder, self.config, self.steps_per_epoch = folder, config, samples // batch_size
+        self.seed, self.samples, self.batch_size = seed, samples, batch_size
         self.step, self.epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.means = EpochMeans()
         self.metrics = MetricsFile(None)
         self._resumed = False
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
 
     def restore(self, like: TrainState) -> TrainState:
         if self.folder is None:
             raise ValueError("resume needs a folder: pass the one the run was started with")
         path = self.folder / "checkpoint.eqx"
         state, header = load_checkpoint(path, like)
-        if (header["seed"], header["steps_per_epoch"]) != (self.seed, self.steps_per_epoch):
-            raise CheckpointError(
-                f"{path} was made with seed {header['seed']} and {header['steps_per_epoch']} steps an epoch, "
-                f"this run has {self.seed} and {self.steps_per_epoch}"
-            )
+        # The order of the samples depends on these three.
+        for name in ("seed", "samples", "batch_size"):
+            if header[name] != getattr(self, name):
+                raise CheckpointError(
+                    f"{path} belongs to another run: {name} is {header[name]} there but {getattr(self, name)} here"
+                )
         self.step, self.epoch, self.history = header["step"], header["epoch"], header["history"]
         self.means = EpochMeans(**header["means"])
         self._resumed = True
@@ -204,7 +212,9 @@ class _Run:
 
     def open_metrics(self) -> None:
         if self.folder is not None:
-            self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep_until=self.step if self._resumed else None)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            until = self.step if self._resumed else None
+            self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep_until=until, epochs=self.epoch)
 
     def take(self, pending: list[tuple[int, StepMetrics]], batch_size: int, seconds: float) -> dict[str, Any] | None:
         """Fetch the metrics of steps taken, add them up, write the last; raise if some step was not finite."""
@@ -213,8 +223,9 @@ class _Run:
             values = {name: np.asarray(value).item() for name, value in vars(metrics).items()}
             if values["kept"] and not values["moved"]:
                 raise TrainingError(
-                    f"step {step}: the loss or gradient is not finite (loss {values['loss']:.3g}, gradient norm "
-                    f"{values['gradient_norm']:.3g}); the last good checkpoint is kept: lower the learning rate or the radius"
+                    f"step {step}: loss, gradient or parameters are not finite (loss {values['loss']:.3g}, gradient norm "
+                    f"{values['gradient_norm']:.3g}); the last good checkpoint is kept: lower the learning rate or the "
+                    "radius"
                 )
             self.means.add(batch_size, values)
             record = {"kind": "step", "step": step, "epoch": self.epoch + 1, **values}
@@ -246,7 +257,8 @@ class _Run:
         header = {
             "config": self.config,
             "seed": self.seed,
-            "steps_per_epoch": self.steps_per_epoch,
+            "samples": self.samples,
+            "batch_size": self.batch_size,
             "step": self.step,
             "epoch": self.epoch,
             "history": self.history,

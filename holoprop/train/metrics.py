@@ -1,7 +1,7 @@
 """Metrics as JSON lines, and the running means of an epoch.
 
-One object a line, strict JSON: a mean over nothing (no sample was kept) is `null`, never `NaN`. On resuming, lines written after
-the checkpoint are dropped, so the file reads as if the run had never stopped.
+One object a line, strict JSON: a mean over nothing (no sample was kept) is `null`, never `NaN`. On resuming, lines
+written after the checkpoint are dropped, so the file reads as if the run had never stopped.
 """
 
 import dataclasses
@@ -15,8 +15,11 @@ from typing import Any
 class MetricsFile:
     """The file `metrics.jsonl` of a run; with no path, records are kept by the caller alone."""
 
-    def __init__(self, path: Path | None, *, keep_until: int | None = None) -> None:
-        """Open `path`; keep the records up to step `keep_until` (`None`: start empty)."""
+    def __init__(self, path: Path | None, *, keep_until: int | None = None, epochs: int = 0) -> None:
+        """Open `path`; keep the records up to step `keep_until` and of the first `epochs` ends of an epoch.
+
+        With `keep_until=None` the file starts empty.
+        """
         self.path = path
         if path is None:
             return
@@ -27,7 +30,9 @@ class MetricsFile:
                     record = json.loads(line)
                 except ValueError:
                     break  # the line that was being written when the run was killed
-                if record.get("step", 0) <= keep_until:
+                # An epoch may have been recorded at the very step of the checkpoint, and yet be about to end again.
+                ended_later = record.get("kind") == "epoch" and record["epoch"] > epochs
+                if record.get("step", 0) <= keep_until and not ended_later:
                     lines.append(line)
         partial = path.with_name(path.name + ".partial")
         partial.write_text("".join(line + "\n" for line in lines))
@@ -36,7 +41,8 @@ class MetricsFile:
     def write(self, record: dict[str, Any]) -> dict[str, Any]:
         """Append one record and return it as written (NaN replaced by `None`)."""
         clean = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
         }
         if self.path is not None:
             with self.path.open("a") as file:
@@ -46,7 +52,7 @@ class MetricsFile:
 
 @dataclasses.dataclass
 class EpochMeans:
-    """Sums over an epoch so far; stored in checkpoints, so that a resumed epoch reports what an uninterrupted one does."""
+    """Sums over an epoch so far; stored in checkpoints, so that a resumed epoch reports what a straight one does."""
 
     samples: int = 0
     kept: int = 0

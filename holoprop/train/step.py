@@ -1,7 +1,7 @@
 """One training step: estimate the gradient, let the optimiser move the parameters, say what happened.
 
-A step in which no sample was kept, or whose gradient is not finite, moves nothing: neither the parameters nor the
-optimiser's state (momentum would otherwise go on moving them).
+A step in which no sample was kept, or whose gradient or new parameters are not finite, moves nothing: neither the
+parameters nor the optimiser's state (momentum would otherwise go on moving them).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from holoprop.gradient.estimate import AbstractEstimator
-from holoprop.network.base import AbstractNetwork
+from holoprop.network.base import AbstractNetwork, Inputs, Targets
 
 
 class TrainState(eqx.Module):
@@ -27,8 +27,10 @@ class TrainState(eqx.Module):
 class StepMetrics(eqx.Module):
     """What one step saw, as scalars on the device.
 
-    **Attributes:** `loss` and `accuracy` are means over the kept samples (NaN if none), `kept` their number, `unsettled` the
-    share that did not settle, `gradient_norm` the Euclidean norm over all parameters, `residual_log10` the mean log10 of the free
+    **Attributes:** `loss` and `accuracy` are means over the kept samples (NaN if none), `kept` their number,
+    `unsettled` the
+    share that did not settle, `gradient_norm` the Euclidean norm over all parameters, `residual_log10` the mean log10
+    of the free
     residual, `sweeps` the mean number of steps of the free phase, `moved` whether the parameters were updated.
     """
 
@@ -52,8 +54,8 @@ def initial_train_state(
 @eqx.filter_jit
 def train_step(
     state: TrainState,
-    x: Float[Array, "batch ..."],
-    y: Int[Array, " batch"],
+    x: Inputs,
+    y: Targets,
     key: PRNGKeyArray,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
@@ -69,8 +71,10 @@ def train_step(
     updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
     kept = estimate.certificate.kept
     norm = optax.global_norm(estimate.gradient)
-    moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss)
     proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)
+    # Of the new parameters too: were they not finite, no sample would settle any more, and all be masked from then on.
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_parameters(proposed.net))]
+    moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss) & jnp.all(jnp.stack(finite))
     new = jax.tree.map(lambda a, b: jnp.where(moved, a, b) if eqx.is_array(a) else a, proposed, state)
     right = (jnp.argmax(estimate.logits, -1) == y) & kept
     count = jnp.sum(kept.astype(norm.dtype))

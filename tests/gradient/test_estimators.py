@@ -108,7 +108,9 @@ def test_gradient_is_the_derivative_of_the_loss(x64, hidden, cost):
         hp.Implicit(solver=TIGHT)(jax.tree.map(lambda p, d, h=h: p + h * d, net, direction), x, y).loss
         for h in (step, -step)
     ]
-    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(implicit.gradient), jax.tree.leaves(direction), strict=True))
+    slope = sum(
+        jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(implicit.gradient), jax.tree.leaves(direction), strict=True)
+    )
     np.testing.assert_allclose((loss[0] - loss[1]) / (2 * step), slope, rtol=1e-6)
 
 
@@ -146,6 +148,8 @@ def test_gradient_applies_with_optax(mild):
     updates, _ = optimizer.update(estimate.gradient, optimizer.init(eqx.filter(net, eqx.is_array)))
     moved = eqx.apply_updates(net, updates)
     np.testing.assert_allclose(
-        moved.connections[0].weight, net.connections[0].weight - 0.5 * estimate.gradient.connections[0].weight, rtol=1e-14
+        moved.connections[0].weight,
+        net.connections[0].weight - 0.5 * estimate.gradient.connections[0].weight,
+        rtol=1e-14,
     )
     assert hp.Implicit()(moved, x, y).loss < estimate.loss

@@ -42,7 +42,9 @@ def published_gradient(net, numbers, prefix):
     )
 
 
-@pytest.mark.parametrize("solver", [SOLVER, hp.Alternating(tolerance=1e-13), hp.Picard(tolerance=1e-13)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "solver", [SOLVER, hp.Alternating(tolerance=1e-13), hp.Picard(tolerance=1e-13)], ids=lambda s: type(s).__name__
+)
 def test_free_states(toy, solver):
     net, x, _, numbers = toy
     rest = hp.settle(net, x, solver=solver, throw=True)

@@ -1,6 +1,7 @@
 """Oracle: the same estimator on the settled samples alone.
 
-A broken estimate must never be silent: samples that did not settle are left out (and counted), kept, or reported by an exception.
+A broken estimate must never be silent: samples that did not settle are left out (and counted), kept, or reported by
+an exception.
 """
 
 import equinox as eqx
@@ -40,7 +41,9 @@ def test_masked_means_are_over_the_kept_samples(some_unsettled):
 
 def test_raise_names_what_did_not_settle(some_unsettled):
     net, x, y, solver, settled = some_unsettled
-    with pytest.raises(hp.UnsettledError, match=rf"free phase: {(~settled).sum()} of 12 did not settle \(\d+ max_steps"):
+    with pytest.raises(
+        hp.UnsettledError, match=rf"free phase: {(~settled).sum()} of 12 did not settle \(\d+ max_steps"
+    ):
         hp.Implicit(solver=solver, unsettled="raise")(net, x, y)
 
 
