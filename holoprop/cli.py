@@ -4,6 +4,7 @@ What a person can cause ends in one line on standard error and exit status 2, ne
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with `arguments` (default: those of the process) and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show ≥ or × is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = typer.main.get_command(app)(args=arguments, prog_name="holoprop", standalone_mode=False)
         sys.stdout.flush()
@@ -43,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            sys.exit(2)
         line = _one_line(error)
         if line is None or os.environ.get("HOLOPROP_TRACEBACK"):
             raise
@@ -64,7 +72,6 @@ def train(
     from holoprop.experiments.run_folder import RunFolderError
     from holoprop.experiments.sources import load_config
     from holoprop.experiments.training import run_training
-    from holoprop.report.page import write_report
 
     config = load_config(source, overrides or (), name=name)
     place = folder / config.name
@@ -77,6 +84,8 @@ def train(
     except RunFolderError as error:
         options = " (--resume, --overwrite or --name)" if not (resume or overwrite) and place.is_dir() else ""
         raise RunFolderError(f"{error}{options}") from None
+    from holoprop.report.page import write_report
+
     best = result.best_epoch
     highest = f"best {_percent(best['test_accuracy'])} in epoch {best['epoch']}"
     print(f"test accuracy       {_percent(result.test_accuracy)} ({highest})")

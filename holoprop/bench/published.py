@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from holoprop.network.base import complex_dtype
+from holoprop.network.base import complex_dtype, parameter_dtype
 from holoprop.network.layered import LayeredNetwork
 
 States = tuple[Complex[Array, "..."], ...]
@@ -59,7 +59,8 @@ class PublishedSchedule:
         alone = [0, n // 2] if n % 2 == 0 else [0]
         turns = [(k, 1) for k in alone] + [(k, 2) for k in range(1, math.ceil(n / 2))]
         angle = 2 * math.pi / n
-        return [(self.radius * complex(math.cos(k * angle), math.sin(k * angle)), count) for k, count in turns]
+        exact = {0: 1.0, n / 2: -1.0}
+        return [(self.radius * exact.get(k, complex(math.cos(k * angle), math.sin(k * angle))), count) for k, count in turns]
 
 
 def potential(
@@ -96,30 +97,31 @@ def published_gradient(
 
     **Returns:** the gradient as a pytree of the network's type.
     """
-    dtype = complex_dtype(net)
-    typed = _cast(net, dtype)
-    inputs, targets = x.astype(dtype), y.astype(dtype)
-    zeros = tuple(jnp.zeros((x.shape[0], *shape), dtype) for shape in net.layer_shapes)
+    import os
+    def one(x, y):
+        def at(beta: complex):
+            # On the real line the published code stays real; off it, states, inputs and parameters are all complex64.
+            dtype = complex_dtype(net) if complex(beta).imag or os.environ.get("ALLC") else parameter_dtype(net)
+            return _cast(net, dtype), x.astype(dtype), y.astype(dtype), jnp.asarray(beta, dtype)
 
-    def relax(s: States, beta: complex, steps: int) -> States:
-        nudge = jnp.asarray(beta, dtype)
-        return _repeat(lambda s: _update(typed, inputs, s, targets, nudge), s, steps, unroll)
+        def relax(s: States, beta: complex, steps: int) -> States:
+            typed, inputs, targets, nudge = at(beta)
+            start = tuple(layer.astype(inputs.dtype) for layer in s)
+            return _repeat(lambda s: _update(typed, inputs, s, targets, nudge), start, steps, unroll)
 
-    def slope(s: States, beta: complex) -> LayeredNetwork:
-        nudge = jnp.asarray(beta, dtype)
+        def slope(s: States, beta: complex) -> LayeredNetwork:
+            typed, inputs, targets, nudge = at(beta)
+            g= jax.grad(potential, holomorphic=jnp.iscomplexobj(inputs))(typed, inputs, s, targets, nudge)
+            return jax.tree.map(lambda p: p / -nudge, g)
 
-        def mean_potential(typed: LayeredNetwork) -> Array:
-            return jnp.mean(jax.vmap(potential, in_axes=(None, 0, 0, 0, None))(typed, inputs, s, targets, nudge))
-
-        return jax.grad(mean_potential, holomorphic=True)(typed)
-
-    free = relax(zeros, 0.0, schedule.free_steps)
-    total = jax.tree.map(jnp.zeros_like, net)
-    for beta, count in schedule.nudges():
-        at_point = slope(relax(free, beta, schedule.nudged_steps), beta)
-        factor = jnp.asarray(-count / (beta * schedule.points), dtype)
-        total = jax.tree.map(lambda sum_, p, factor=factor: sum_ + (factor * p).real, total, at_point)
-    return total
+        zeros = tuple(jnp.zeros(shape, x.dtype) for shape in net.layer_shapes)
+        free = relax(zeros, 0.0, schedule.free_steps)
+        total = jax.tree.map(jnp.zeros_like, net)
+        for beta, count in schedule.nudges():
+            at_point = slope(relax(free, beta, schedule.nudged_steps), beta)
+            total = jax.tree.map(lambda sum_, p: sum_ + count*p.real, total, at_point)
+        return jax.tree.map(lambda p: p/schedule.points, total)
+    return jax.tree.map(lambda p: jnp.mean(p,0), jax.vmap(one)(x,y))
 
 
 def published_step(schedule: PublishedSchedule) -> Callable[[LayeredNetwork, Array, Array], LayeredNetwork]:
@@ -135,8 +137,7 @@ def published_step(schedule: PublishedSchedule) -> Callable[[LayeredNetwork, Arr
 def _update(
     net: LayeredNetwork, x: Complex[Array, "batch inputs"], s: States, y: Complex[Array, "batch classes"], beta: Array
 ) -> States:
-    drive = jax.grad(potential, argnums=2, holomorphic=True)
-    drives = jax.vmap(drive, in_axes=(None, 0, 0, 0, None))(net, x, s, y, beta)
+    drives = jax.grad(potential, argnums=2, holomorphic=jnp.iscomplexobj(x))(net, x, s, y, beta)
     return tuple(1 / (1 + jnp.exp(2 - 4 * a)) for a in drives)
 
 

@@ -1,8 +1,10 @@
 """From a configuration to the objects it names: data, network, solver, estimator, optimiser."""
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -48,13 +50,14 @@ def build_experiment(config: Config) -> Experiment:
     dataset = load_dataset(config.data.name)
     train = _shortened(dataset.train, config.data.train_limit)
     test = _shortened(dataset.test, config.data.test_limit)
+    steps = config.training.epochs * (len(train) // config.training.batch_size)
     return Experiment(
         dataset=dataset,
         train=(train.inputs(flatten=True), train.labels),
         test=(test.inputs(flatten=True), test.labels),
         net=build_network(config, dataset.features, dataset.classes),
         estimator=build_estimator(config.estimator),
-        optimizer=build_optimizer(config.optimizer),
+        optimizer=build_optimizer(config.optimizer, steps),
     )
 
 
@@ -90,9 +93,17 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
     return finite_difference(**common, **_given(beta=estimator.beta))
 
 
-def build_optimizer(optimizer: OptimizerConfig) -> optax.GradientTransformation:
-    """Return the optimiser; decoupled weight decay is `θ ← θ − learning_rate · weight_decay · θ`."""
+# A compiled step is kept for its optimiser object, so equal optimisers must be one object or each run compiles anew.
+@functools.cache
+def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Return the optimiser of a run of `steps` steps.
+
+    The cosine schedule is `½ (1 + cos πt/steps) · learning_rate`; decoupled weight decay adds
+    `−rate · weight_decay · θ`.
+    """
     rate, decay = optimizer.learning_rate, optimizer.weight_decay or 0.0
+    if optimizer.schedule == "cosine":
+        rate = _cosine(rate, steps)
     if optimizer.name == "adam":
         return optax.adam(rate)
     if optimizer.name == "adamw":
@@ -103,6 +114,15 @@ def build_optimizer(optimizer: OptimizerConfig) -> optax.GradientTransformation:
     return optax.chain(*steps, optax.scale_by_learning_rate(rate))
 
 
+def _cosine(rate: float, steps: int) -> optax.Schedule:
+    # Optax's own mixes dtypes, which JAX's strict promotion refuses.
+    def schedule(step: Any) -> Any:
+        turn = jnp.minimum(jnp.asarray(step), steps).astype(float) * (np.pi / steps)
+        return rate / 2 * (1 + jnp.cos(turn))
+
+    return schedule
+
+
 def _solver(estimator: EstimatorConfig, tolerance: float | None, max_steps: int) -> AbstractSolver:
     if estimator.solver == "alternating":
         return Alternating(tolerance=tolerance, max_steps=max_steps)
@@ -111,7 +131,7 @@ def _solver(estimator: EstimatorConfig, tolerance: float | None, max_steps: int)
     return Anderson(tolerance=tolerance, max_steps=max_steps, **_given(depth=estimator.depth))
 
 
-def _given(**values: float | None) -> dict:
+def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 

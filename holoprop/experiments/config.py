@@ -167,6 +167,8 @@ class OptimizerConfig(_Section):
     """The optimiser."""
     learning_rate: Positive
     """The step size."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Whether the step size stays, or falls to 0 over the run along half a cosine."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the last update carried on (sgd)."""
     weight_decay: NotNegative | None = None

@@ -1,6 +1,8 @@
 """What is wrong with a configuration, in one line: the key, its value, what is allowed, the likely meaning."""
 
 import difflib
+import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +60,7 @@ def _unknown_key(path: list[str], value: Any, model: type[BaseModel]) -> str:
     if near and not homes:
         hint = f"; did you mean {'.'.join([*path[:-1], near[0]])}?"
     shown = "" if isinstance(value, Mapping) else f" = {_shown(value)}"
-    return f"unknown key {'.'.join(path)}{shown}: {place} takes {', '.join(known)}{hint}"
+    return f"unknown key {_dotted(path)}{shown}: {place} takes {', '.join(known)}{hint}"
 
 
 def _known_names(model: type[BaseModel], first: Any) -> set[str]:
@@ -74,14 +76,23 @@ def _sections(model: type[BaseModel]) -> list[str]:
 
 
 def _schema(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
-    whole = model.model_json_schema()
-    schema = whole
+    schema = whole = _whole_schema(model)
     for part in path:
         schema = schema["properties"][part]
         if "$ref" in schema:
             schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
     choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     return choices[0] if len(choices) == 1 else schema
+
+
+@functools.cache
+def _whole_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _dotted(path: list[str]) -> str:
+    """Keys as TOML writes them: bare where they can be."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else repr(part) for part in path)
 
 
 def _allowed(schema: dict[str, Any]) -> str:

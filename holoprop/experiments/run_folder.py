@@ -142,11 +142,13 @@ def _write(path: Path, data: bytes) -> None:
 
 def _check_same_run(folder: Path, config: Config) -> None:
     there, here = read_run_config(folder).model_dump(), config.model_dump()
+    free = set(_FREE_ON_RESUMING)
+    if config.optimizer.schedule != "constant":
+        # The schedule is stretched over the epochs, so another number of them is another run.
+        free.remove(("training", "epochs"))
     for section, keys in here.items():
-        if not isinstance(keys, dict):
-            continue
-        for key, value in keys.items():
-            if value != there[section][key] and (section, key) not in _FREE_ON_RESUMING:
+        for key, value in keys.items() if isinstance(keys, dict) else ():
+            if value != there[section][key] and (section, key) not in free:
                 raise RunFolderError(
                     f"{folder} cannot be resumed with another configuration: {section}.{key} was "
                     f"{there[section][key]!r} there and is {value!r} here"

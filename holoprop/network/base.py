@@ -33,7 +33,8 @@ class AbstractNetwork(eqx.Module):
 
     Parameters are the class's real array fields. `drive` and `potential` are called with those parameters cast to the
     state's dtype, so that `W @ s` works on the contour, unless `keeps_real_weights` says that the class multiplies real
-    weights by complex states itself (as the built-in connections do, at half the arithmetic).
+    weights by complex states itself (as the built-in connections and readout do, at half the arithmetic); a field that
+    is such a module keeps its real weights too.
 
     `readout(s)` returns the logits `o(s_L)`, shape `(classes,)`: a method, or a field that holds a callable module.
     """
@@ -130,7 +131,9 @@ def complex_dtype(net: eqx.Module) -> np.dtype:
 
 
 def in_dtype(net: Net, dtype: jnp.dtype) -> Net:
-    """Return the network with its parameters cast to `dtype`, unless it `keeps_real_weights`."""
-    if getattr(net, "keeps_real_weights", False):
-        return net
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, net)
+    """Return the network with its parameters cast to `dtype`, except in parts of it that `keeps_real_weights`."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf,
+        net,
+        is_leaf=lambda part: getattr(part, "keeps_real_weights", False),
+    )

@@ -52,6 +52,7 @@ class Dense(AbstractConnection):
     weight: Float[Array, "in out"]
     bias: Float[Array, " out"]
     tied: ClassVar[bool] = True
+    keeps_real_weights: ClassVar[bool] = True
 
     @property
     def source_shape(self) -> tuple[int, ...]:

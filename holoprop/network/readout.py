@@ -1,5 +1,7 @@
 """The readout: from the last layer's activities to logits. It is not a settled layer."""
 
+from typing import ClassVar
+
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact
 
@@ -17,6 +19,7 @@ class Readout(eqx.Module):
 
     weight: Float[Array, "units classes"]
     bias: Float[Array, " classes"]
+    keeps_real_weights: ClassVar[bool] = True
 
     def __call__(self, s: tuple[Inexact[Array, "..."], ...]) -> Inexact[Array, " classes"]:
         """Return the logits `(classes,)` of one sample's state (a tuple of layers; the last is flattened h, w, c)."""

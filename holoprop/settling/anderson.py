@@ -56,88 +56,106 @@ class Anderson(AbstractSolver):
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
         """Return the progress before the first sweep."""
-        memory = (SecantHistory.empty(problem, self.depth), _Guard.fresh(problem, pack(problem, state)))
+        stages = _Stages.fresh(problem, pack(problem, state)) if self.fallback else None
+        memory = (SecantHistory.empty(problem, self.depth), _Pace.fresh(problem), stages)
         return Progress.start(problem, state, memory)
 
     def step(self, problem: FixedPoint, progress: Progress) -> Progress:
         """Advance by one sweep and one small least-squares problem."""
-        history, guard = progress.memory
+        history, pace, stages = progress.memory
         active = ~self.terminate(progress)
         after, residual = problem.sweep(progress.state)
         x, g = pack(problem, progress.state), pack(problem, after)
-        back = jnp.sqrt(jnp.sum((g - (history.g - history.f)) ** 2, -1))
-        grew = (residual > guard.residual) & (guard.pause == 0)
-        history = history.push(x, g, guard.restarting)
-
         status = judge(residual, self.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
-        guard, ended = guard.observe(
-            residual, status, back, grew, patience=self.patience, max_steps=self.max_steps, fallback=self.fallback
-        )
-        proposal = jnp.where(((guard.stage == _ACCELERATED) & (guard.pause == 0))[..., None], history.propose(), g)
-        proposal = jnp.where((guard.stage == _DAMPED)[..., None], (x + g) / 2, proposal)
-        proposal = jnp.where(ended[..., None], guard.start, proposal)
-        # Once all stages have failed, the sample's status is what plain updates ran into.
-        failed = jnp.where(guard.stage == _GIVEN_UP, guard.verdict, jnp.int32(Status.max_steps))
-        status = jnp.where(status == Status.settled, status, failed)
-        moves = active & (status == Status.max_steps) & (guard.stage != _GIVEN_UP)
+        steps = progress.steps + 1
+        if stages is None:
+            history, pace = history.push(x, g, jnp.zeros(problem.lead, bool)), pace.observe(residual)
+            proposal = jnp.where((pace.pause == 0)[..., None], history.propose(), g)
+            moves = active & (status == Status.max_steps) & (steps < self.max_steps)
+        else:
+            back = jnp.sqrt(jnp.sum((g - (history.g - history.f)) ** 2, -1))
+            history = history.push(x, g, stages.restarting)
+            stages = stages.observe(residual, status, back, patience=self.patience, max_steps=self.max_steps)
+            pace = pace.observe(jnp.where(stages.restarting, jnp.inf, residual))
+            accelerates = (stages.stage == _ACCELERATED) & (pace.pause == 0)
+            proposal = jnp.where(accelerates[..., None], history.propose(), g)
+            proposal = jnp.where((stages.stage == _DAMPED)[..., None], (x + g) / 2, proposal)
+            proposal = jnp.where(stages.restarting[..., None], stages.start, proposal)
+            # A sample is under way until it settles or all stages have failed; then its status is what plain updates
+            # ran into.
+            failed = jnp.where(stages.stage == _GIVEN_UP, stages.verdict, jnp.int32(Status.max_steps))
+            status = jnp.where(status == Status.settled, status, failed)
+            moves = active & (status == Status.max_steps) & (stages.stage != _GIVEN_UP)
         state = unpack(problem, jnp.where(moves[..., None], proposal, x), after)
-        residual, steps, status, guard = where_sample(
+        residual, steps, status, pace, stages = where_sample(
             active,
-            (residual, progress.steps + 1, status, guard),
-            (progress.residual, progress.steps, progress.status, progress.memory[1]),
+            (residual, steps, status, pace, stages),
+            (progress.residual, progress.steps, progress.status, *progress.memory[1:]),
         )
         # The history needs no freezing: a frozen sample adds zero differences, which are never valid columns.
-        return Progress(state, residual, steps, status, (history, guard))
+        return Progress(state, residual, steps, status, (history, pace, stages))
 
     def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
         """Return which samples have ended."""
-        return (progress.status != Status.max_steps) | (progress.memory[1].stage == _GIVEN_UP)
+        stages = progress.memory[2]
+        exhausted = progress.steps >= self.max_steps if stages is None else stages.stage == _GIVEN_UP
+        return (progress.status != Status.max_steps) | exhausted
 
     def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
         """Return the rest states reached."""
         return Rest(problem.lead_in(progress.state), progress.residual, progress.steps, progress.status)
 
 
-class _Guard(eqx.Module):
-    """Which stage each sample is in, and whether it still gets anywhere."""
+class _Pace(eqx.Module):
+    """For how many more sweeps a sample goes without acceleration: none, until its residual grows."""
+
+    residual: Float[Array, "*lead"]
+    pause: Int[Array, "*lead"]
+    penalty: Int[Array, "*lead"]
+
+    @classmethod
+    def fresh(cls, problem: FixedPoint) -> "_Pace":
+        infinite = jnp.full(problem.lead, jnp.inf, jnp.finfo(problem.dtype).dtype)
+        zero = jnp.zeros(problem.lead, jnp.int32)
+        return cls(infinite, zero, zero + _FIRST_PAUSE)
+
+    def observe(self, residual: Float[Array, "*lead"]) -> "_Pace":
+        grew = (residual > self.residual) & (self.pause == 0)
+        pause = jnp.where(grew, self.penalty, jnp.maximum(self.pause - 1, 0))
+        return _Pace(residual, pause, jnp.where(grew, 2 * self.penalty, self.penalty))
+
+
+class _Stages(eqx.Module):
+    """Which stage each sample is in (accelerated, plain, damped, given up), and whether it still gets anywhere."""
 
     start: Float[Array, "*lead k"]
     stage: Int[Array, "*lead"]
     stage_steps: Int[Array, "*lead"]
-    residual: Float[Array, "*lead"]
     best: Float[Array, "*lead"]
     stalled: Int[Array, "*lead"]
     returns: Int[Array, "*lead"]
     verdict: Int[Array, "*lead"]
     restarting: Bool[Array, "*lead"]
-    pause: Int[Array, "*lead"]
-    penalty: Int[Array, "*lead"]
 
     @classmethod
-    def fresh(cls, problem: FixedPoint, start: Float[Array, "*lead k"]) -> "_Guard":
+    def fresh(cls, problem: FixedPoint, start: Float[Array, "*lead k"]) -> "_Stages":
         zero = jnp.zeros(problem.lead, jnp.int32)
         infinite = jnp.full(problem.lead, jnp.inf, start.dtype)
         never = jnp.full(problem.lead, Status.max_steps, jnp.int32)
-        return cls(
-            start,
-            zero,
-            zero,
-            infinite,
-            infinite,
-            zero,
-            zero,
-            never,
-            jnp.zeros(problem.lead, bool),
-            zero,
-            zero + _FIRST_PAUSE,
-        )
+        return cls(start, zero, zero, infinite, zero, zero, never, jnp.zeros(problem.lead, bool))
 
     def observe(
-        self, residual: Array, status: Array, back: Array, grew: Array, *, patience: int, max_steps: int, fallback: bool
-    ) -> tuple["_Guard", Bool[Array, "*lead"]]:
-        """Take note of a sweep; return the new guard and which samples have come to the end of a stage.
+        self,
+        residual: Float[Array, "*lead"],
+        status: Int[Array, "*lead"],
+        back: Float[Array, "*lead"],
+        *,
+        patience: int,
+        max_steps: int,
+    ) -> "_Stages":
+        """Take note of a sweep: a stage ends when it diverges, cycles (plain), has had its steps, or stalls (accelerated).
 
-        A stage ends when it diverges, cycles (plain updates only), has had its steps, or, accelerated, stalls.
+        `back` is how far the sweep ended from the iterate before last.
         """
         better = residual < 0.9 * self.best
         stalled = jnp.where(better, 0, self.stalled + 1)
@@ -149,17 +167,13 @@ class _Guard(eqx.Module):
         ended = ended & (status != Status.settled)
         cause = jnp.where(cycling & (status == Status.max_steps), jnp.int32(Status.two_cycle), status)
         infinite = jnp.full_like(residual, jnp.inf)
-        guard = _Guard(
+        return _Stages(
             start=self.start,
-            stage=jnp.where(ended, self.stage + 1 if fallback else jnp.full_like(self.stage, _GIVEN_UP), self.stage),
+            stage=jnp.where(ended, self.stage + 1, self.stage),
             stage_steps=jnp.where(ended, 0, self.stage_steps + 1),
-            residual=jnp.where(ended, infinite, residual),
             best=jnp.where(ended, infinite, jnp.where(better, residual, self.best)),
             stalled=jnp.where(ended, 0, stalled),
             returns=jnp.where(ended, 0, returns),
-            verdict=jnp.where(ended & ((self.stage == _PLAIN) | (not fallback)), cause, self.verdict),
+            verdict=jnp.where(ended & (self.stage == _PLAIN), cause, self.verdict),
             restarting=ended,
-            pause=jnp.where(grew, self.penalty, jnp.maximum(self.pause - 1, 0)),
-            penalty=jnp.where(grew, 2 * self.penalty, self.penalty),
         )
-        return guard, ended

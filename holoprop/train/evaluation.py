@@ -52,6 +52,8 @@ def evaluate(
     """
     if len(x) != len(y):
         raise ValueError(f"x holds {len(x)} samples but y holds {len(y)}")
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"labels must be integers of shape (n,), got {y.dtype} of shape {y.shape}")
     check_inputs(net, jnp.asarray(x[:1]))
     solver = Anderson() if solver is None else solver
     parts = []

@@ -223,9 +223,9 @@ class _Run:
             values = {name: np.asarray(value).item() for name, value in vars(metrics).items()}
             if values["kept"] and not values["moved"]:
                 raise TrainingError(
-                    f"step {step}: loss, gradient or parameters are not finite (loss {values['loss']:.3g}, gradient norm "
-                    f"{values['gradient_norm']:.3g}); the last good checkpoint is kept: lower the learning rate or the "
-                    "radius"
+                    f"step {step}: loss, gradient or parameters are not finite (loss {values['loss']:.3g}, gradient "
+                    f"norm {values['gradient_norm']:.3g}); the last good checkpoint is kept: lower the learning rate "
+                    "or the radius"
                 )
             self.means.add(batch_size, values)
             record = {"kind": "step", "step": step, "epoch": self.epoch + 1, **values}

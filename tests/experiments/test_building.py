@@ -1,0 +1,111 @@
+"""From configurations to objects: the right classes with the right numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import holoprop as hp
+from holoprop.experiments.building import build_estimator, build_experiment, build_network, build_optimizer
+from holoprop.experiments.config import EstimatorConfig, OptimizerConfig
+from holoprop.experiments.sources import load_config
+
+
+def test_estimators_get_their_numbers_and_solvers() -> None:
+    """Oracle: the objects one would write by hand."""
+
+    def build(**section: object) -> hp.AbstractEstimator:
+        return build_estimator(EstimatorConfig.model_validate(section))
+
+    assert build(points=6, radius=0.2) == hp.Holomorphic(points=6, radius=0.2)
+    assert build(name="one_sided", beta=-0.3, unsettled="keep") == hp.OneSided(beta=-0.3, unsettled="keep")
+    assert build(name="centered", solver="alternating", tolerance=1e-3) == hp.Centered(
+        solver=hp.Alternating(tolerance=1e-3)
+    )
+    assert build(name="implicit", solver="picard", damping=0.5, max_steps=7) == hp.Implicit(
+        solver=hp.Picard(damping=0.5, max_steps=7)
+    )
+    assert build(name="unrolled", steps=12, depth=3) == hp.Unrolled(steps=12, solver=hp.Anderson(depth=3))
+    assert build(max_steps=90, tolerance=1e-4, nudged_tolerance=1e-3) == hp.Holomorphic(
+        solver=hp.Anderson(tolerance=1e-4, max_steps=90), nudged_solver=hp.Anderson(tolerance=1e-3, max_steps=90)
+    )
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    def weights(*overrides: str) -> np.ndarray:
+        net = build_network(load_config("digits-mlp", ["network.hidden=[5]", *overrides]), 64, 10)
+        return np.asarray(net.connections[0].weight)
+
+    assert (weights() == weights("training.epochs=7", "estimator.radius=0.3")).all()
+    assert (weights() != weights("training.seed=1")).mean() > 0.99
+    assert np.allclose(weights("network.weight_scale=0.5"), weights() / 2)
+
+
+def test_digits_become_flat_inputs_in_the_unit_interval() -> None:
+    """Oracle: the data set itself; 8×8 pixels of 0 … 16."""
+    experiment = build_experiment(load_config("digits-mlp", ["data.train_limit=50", "data.test_limit=7"]))
+    (x, y), (tx, ty) = experiment.train, experiment.test
+    assert (x.shape, y.shape, tx.shape, ty.shape) == ((50, 64), (50,), (7, 64), (7,))
+    assert x.dtype == np.float32
+    assert (x.min(), x.max()) == (0, 1)
+    raw = hp_digits_train()
+    assert (x * 16 == raw[:50].reshape(50, 64)).all()
+    assert experiment.net.input_shape == (64,)
+    assert experiment.net.classes == 10
+
+
+def hp_digits_train() -> np.ndarray:
+    from holoprop.data.loading import load_dataset
+
+    return load_dataset("digits").train.images
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_is_momentum_then_decoupled_decay(momentum: float) -> None:
+    """Oracle: the update by hand, `v ← g + μ v`, `θ ← θ − η (v + λ θ)`, for three steps."""
+    section = {"name": "sgd", "learning_rate": 0.1, "momentum": momentum, "weight_decay": 0.2}
+    optimizer = build_optimizer(OptimizerConfig.model_validate(section), 10)
+    theta, velocity = 1.5, 0.0
+    parameters = jnp.asarray(theta)
+    state = optimizer.init(parameters)
+    for gradient in (1.0, -2.0, 0.5):
+        update, state = optimizer.update(jnp.asarray(gradient), state, parameters)
+        parameters = parameters + update
+        velocity = gradient + momentum * velocity
+        theta = theta - 0.1 * (velocity + 0.2 * theta)
+    assert float(parameters) == pytest.approx(theta, rel=1e-6)  # float32 rounding
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_takes_its_first_step_as_long_as_the_learning_rate(name: str) -> None:
+    """Oracle: Adam's first step is `−η sign(g)`, whatever the size of `g`; decay adds `−η λ θ`."""
+    section = {"name": name, "learning_rate": 0.01, **({"weight_decay": 0.5} if name == "adamw" else {})}
+    optimizer = build_optimizer(OptimizerConfig.model_validate(section), 10)
+    parameters = jnp.asarray([2.0, -2.0])
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam raises a float to an integer power
+        update, _ = optimizer.update(jnp.asarray([3.0, 1e3]), optimizer.init(parameters), parameters)
+    decay = 0.01 * 0.5 * parameters if name == "adamw" else 0.0
+    assert jnp.allclose(update, -0.01 - decay, rtol=1e-4, atol=1e-6)  # Adam's ε = 1e-8, float32 rounding
+
+
+def test_the_cosine_schedule_ends_at_zero() -> None:
+    """Oracle: `½ (1 + cos πt/T)` at t = 0, T/2, T."""
+    section = {"name": "sgd", "learning_rate": 0.4, "schedule": "cosine"}
+    optimizer = build_optimizer(OptimizerConfig.model_validate(section), 10)
+    state, sizes = optimizer.init(jnp.asarray(0.0)), []
+    for _ in range(11):
+        update, state = optimizer.update(jnp.asarray(1.0), state, jnp.asarray(0.0))
+        sizes.append(-float(update))
+    assert np.allclose([sizes[0], sizes[5], sizes[10]], [0.4, 0.2, 0.0], atol=1e-7)
+
+
+def test_equal_optimisers_are_one_object() -> None:
+    """Oracle: identity; jit keeps compiled steps by it."""
+    one, other = (load_config("mnist-mlp", ["training.seed=3"]).optimizer for _ in range(2))
+    assert build_optimizer(one, 10) is build_optimizer(other, 10)
+
+
+def test_float64_reaches_the_parameters() -> None:
+    with jax.enable_x64(True):
+        net = build_network(load_config("digits-mlp", ["network.dtype=float64"]), 64, 10)
+    assert net.connections[0].weight.dtype == np.float64
