@@ -1,0 +1,10 @@
+"""Benchmarks, run by `holoprop bench`: ratios measured in one run on one machine.
+
+Everything is measured side by side with a baseline that does the same job as published, so the numbers that matter, the
+ratios, depend little on the machine.
+"""
+
+from holoprop.bench.registry import benchmark_names, run_benchmarks
+from holoprop.bench.row import Row, render_rows
+
+__all__ = ["Row", "benchmark_names", "render_rows", "run_benchmarks"]

@@ -1,45 +1,51 @@
 """The published schedule of P1 as a baseline: what a direct implementation of the paper costs.
 
-The network is its scalar potential, nudge included, `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` with `s_0 = x`.
-Every step moves all layers at once,
+The network is its scalar potential, nudge included,
 
-    s ← σ(∂Φ/∂s),
+    Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y),    s_0 = x;    s ← σ(∂Φ/∂s),
 
-with `∂Φ/∂s` from automatic differentiation of `Φ`; states and parameters are complex64 from the start. `T1` steps
-without
-nudge, then, for one point of the circle after the other, `T2` steps from the free state. All steps are unrolled in
-Python.
-Nothing here is made slow on purpose: the whole training step is one compiled function, conjugate points are not run,
-and what the compiler can share between steps (as the input's product) it may.
+and every step moves all layers at once by automatic differentiation of `Φ`. There are `T1` steps without nudge, then,
+for one point of the circle after the other, `T2` steps from the free state, all unrolled in Python. The estimator is
+written for one sample, mapped over the batch, and its gradients are averaged. Off the real line states, inputs and
+parameters are all complex64.
+
+Nothing here is slow on purpose: the whole training step is one compiled function, conjugate points are not run,
+arithmetic is real where nudges are, and what the compiler can share between steps (the input's product) it does share.
 
 Source: Laborieux & Zenke 2022 (arXiv 2209.00530), written from its description.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.base import complex_dtype, parameter_dtype
+from holoprop.network.activation import Sigmoid
+from holoprop.network.base import State, complex_dtype, parameter_dtype
+from holoprop.network.connection import Dense
+from holoprop.network.cost import CrossEntropy
 from holoprop.network.layered import LayeredNetwork
-
-States = tuple[Complex[Array, "..."], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedSchedule:
-    """How many steps and points P1's training step takes.
+    """How many steps and points a training step of P1 takes.
 
-    **Attributes:** `free_steps` (T1) and `nudged_steps` (T2) are synchronous steps, `points` (N ≥ 2) lie on a circle
-    of radius `radius`; `learning_rate` is of plain gradient descent.
+    **Attributes:**
 
-    **Raises:** `ValueError` for numbers below these.
+    - `free_steps` (T1), `nudged_steps` (T2): synchronous steps, both at least 1.
+    - `points` (N ≥ 2), `radius` (> 0): of the circle.
+    - `learning_rate`: of plain gradient descent.
+    - `complex_throughout`: compute in complex64 on the real line too, as P1's oscillating estimator has to. The
+      noiseless estimator with separate phases needs complex numbers at the complex points only.
+
+    **Raises:** `ValueError` for numbers outside these ranges.
     """
 
     free_steps: int = 200
@@ -47,37 +53,35 @@ class PublishedSchedule:
     points: int = 10
     radius: float = 0.4
     learning_rate: float = 0.05
+    complex_throughout: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("free_steps", 1), ("nudged_steps", 1), ("points", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not self.radius > 0:
+            raise ValueError(f"radius must be positive, got {self.radius}")
 
     def nudges(self) -> list[tuple[complex, int]]:
-        """Return the nudges `β_k` that are run, and how often each counts (twice where it stands for its conjugate)."""
+        """Return the nudges `β_k` that are run and how often each counts: twice if it also stands for its conjugate."""
         n = self.points
-        alone = [0, n // 2] if n % 2 == 0 else [0]
-        turns = [(k, 1) for k in alone] + [(k, 2) for k in range(1, math.ceil(n / 2))]
-        angle = 2 * math.pi / n
-        exact = {0: 1.0, n / 2: -1.0}
-        return [(self.radius * exact.get(k, complex(math.cos(k * angle), math.sin(k * angle))), count) for k, count in turns]
+        real = [(complex(self.radius), 1)] + [(complex(-self.radius), 1)] * (n % 2 == 0)
+        angles = [2 * math.pi * k / n for k in range(1, math.ceil(n / 2))]
+        return real + [(self.radius * complex(math.cos(angle), math.sin(angle)), 2) for angle in angles]
 
 
 def potential(
-    net: LayeredNetwork,
-    x: Complex[Array, " inputs"],
-    s: States,
-    y: Complex[Array, " classes"],
-    beta: Complex[Array, ""],
-) -> Complex[Array, ""]:
-    """Return `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` of one sample; every array complex, parameters too."""
+    net: LayeredNetwork, x: Inexact[Array, " inputs"], s: State, y: Inexact[Array, " classes"], beta: Inexact[Array, ""]
+) -> Inexact[Array, ""]:
+    """Return `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` of one sample; all arrays, parameters too, of one dtype."""
     value = jnp.zeros((), x.dtype)
-    for connection, below, above in zip(net.connections, (x, *s[:-1]), s, strict=True):
+    connections = cast(tuple[Dense, ...], net.connections)
+    for connection, below, above in zip(connections, (x, *s[:-1]), s, strict=True):
         value = value + jnp.sum(above * (below @ connection.weight + connection.bias))
     logits = s[-1] @ net.readout.weight + net.readout.bias
     shift = lax.stop_gradient(jnp.max(logits.real)).astype(logits.dtype)
-    normaliser = jnp.log(jnp.sum(jnp.exp(logits - shift))) + shift
-    return value - beta * jnp.sum(y * (normaliser - logits))
+    log_softmax = logits - shift - jnp.log(jnp.sum(jnp.exp(logits - shift)))
+    return value + beta * jnp.sum(y * log_softmax)
 
 
 def published_gradient(
@@ -88,66 +92,68 @@ def published_gradient(
     *,
     unroll: bool = True,
 ) -> LayeredNetwork:
-    """Return the N-point estimate `Re (1/N) Σ_k −(1/β_k) ∂Φ/∂θ(s_{β_k})`, mean over the batch.
+    """Return the N-point estimate `(1/N) Σ_k Re[−(1/β_k) ∂Φ/∂θ(s_{β_k})]`, averaged over the batch.
 
-    **Arguments:** `net`: with the sigmoid activation and cross-entropy; `x`, `y`: inputs and one-hot targets;
-    `unroll`: whether
-    steps are unrolled in Python, as published, or rolled into a loop that computes the same numbers and compiles in
-    no time.
+    **Arguments:**
 
-    **Returns:** the gradient as a pytree of the network's type.
+    - `net`: dense, with the steep sigmoid of P1 and cross-entropy; `x`: inputs; `y`: one-hot targets.
+    - `schedule`: steps and points.
+    - `unroll`: unroll the steps in Python, as published; otherwise loops compute the same numbers and compile at once.
+
+    **Returns:** the gradient of the loss, as a pytree of the network's type.
+
+    **Raises:** `ValueError` for another kind of network.
     """
-    import os
-    def one(x, y):
-        def at(beta: complex):
-            # On the real line the published code stays real; off it, states, inputs and parameters are all complex64.
-            dtype = complex_dtype(net) if complex(beta).imag or os.environ.get("ALLC") else parameter_dtype(net)
-            return _cast(net, dtype), x.astype(dtype), y.astype(dtype), jnp.asarray(beta, dtype)
-
-        def relax(s: States, beta: complex, steps: int) -> States:
-            typed, inputs, targets, nudge = at(beta)
-            start = tuple(layer.astype(inputs.dtype) for layer in s)
-            return _repeat(lambda s: _update(typed, inputs, s, targets, nudge), start, steps, unroll)
-
-        def slope(s: States, beta: complex) -> LayeredNetwork:
-            typed, inputs, targets, nudge = at(beta)
-            g= jax.grad(potential, holomorphic=jnp.iscomplexobj(inputs))(typed, inputs, s, targets, nudge)
-            return jax.tree.map(lambda p: p / -nudge, g)
-
-        zeros = tuple(jnp.zeros(shape, x.dtype) for shape in net.layer_shapes)
-        free = relax(zeros, 0.0, schedule.free_steps)
-        total = jax.tree.map(jnp.zeros_like, net)
-        for beta, count in schedule.nudges():
-            at_point = slope(relax(free, beta, schedule.nudged_steps), beta)
-            total = jax.tree.map(lambda sum_, p: sum_ + count*p.real, total, at_point)
-        return jax.tree.map(lambda p: p/schedule.points, total)
-    return jax.tree.map(lambda p: jnp.mean(p,0), jax.vmap(one)(x,y))
+    kinds = [*map(type, net.connections), type(net.activation), type(net.cost)]
+    if not all(kind in (Dense, Sigmoid, CrossEntropy) for kind in kinds):
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"the published schedule is that of dense sigmoid networks with cross-entropy, got {names}")
+    gradients = jax.vmap(lambda x, y: _of_sample(net, x, y, schedule, unroll))(x, y)
+    return jax.tree.map(lambda g: jnp.mean(g, 0), gradients)
 
 
-def published_step(schedule: PublishedSchedule) -> Callable[[LayeredNetwork, Array, Array], LayeredNetwork]:
-    """Return the training step `(net, x, one-hot y) → net` of the published schedule, ready to be compiled."""
-
-    def step(net: LayeredNetwork, x: Array, y: Array) -> LayeredNetwork:
-        gradient = published_gradient(net, x, y, schedule)
-        return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
-
-    return step
+def published_step(
+    net: LayeredNetwork, x: Float[Array, "batch inputs"], y: Float[Array, "batch classes"], schedule: PublishedSchedule
+) -> LayeredNetwork:
+    """Take one training step of the published schedule, `θ ← θ − η g`; to be compiled as a whole."""
+    gradient = published_gradient(net, x, y, schedule)
+    return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
 
 
-def _update(
-    net: LayeredNetwork, x: Complex[Array, "batch inputs"], s: States, y: Complex[Array, "batch classes"], beta: Array
-) -> States:
-    drives = jax.grad(potential, argnums=2, holomorphic=jnp.iscomplexobj(x))(net, x, s, y, beta)
-    return tuple(1 / (1 + jnp.exp(2 - 4 * a)) for a in drives)
+def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSchedule, unroll: bool) -> LayeredNetwork:
+    def at(beta: complex) -> tuple[LayeredNetwork, Array, Array, Array, np.dtype]:
+        off_axis = beta.imag != 0 or schedule.complex_throughout
+        dtype = complex_dtype(net) if off_axis else parameter_dtype(net)
+        nudge = jnp.asarray(beta if off_axis else beta.real, dtype)
+        return _cast(net, dtype), x.astype(dtype), y.astype(dtype), nudge, dtype
+
+    def relax(s: State, beta: complex, steps: int) -> State:
+        typed, inputs, target, nudge, dtype = at(beta)
+        drive = jax.grad(potential, argnums=2, holomorphic=jnp.iscomplexobj(inputs))
+
+        def update(s: State) -> State:
+            return tuple(1 / (1 + jnp.exp(2 - 4 * a)) for a in drive(typed, inputs, s, target, nudge))
+
+        s = tuple(layer.astype(dtype) for layer in s)
+        if not unroll:
+            return lax.fori_loop(0, steps, lambda _, s: update(s), s)
+        for _ in range(steps):
+            s = update(s)
+        return s
+
+    def slope(s: State, beta: complex) -> LayeredNetwork:
+        typed, inputs, target, nudge, _ = at(beta)
+        gradient = jax.grad(potential, holomorphic=jnp.iscomplexobj(inputs))(typed, inputs, s, target, nudge)
+        return jax.tree.map(lambda g: g / -nudge, gradient)
+
+    zeros = tuple(jnp.zeros(shape, x.dtype) for shape in net.layer_shapes)
+    free = relax(zeros, 0j, schedule.free_steps)
+    total = jax.tree.map(jnp.zeros_like, net)
+    for beta, count in schedule.nudges():
+        gradient = slope(relax(free, beta, schedule.nudged_steps), beta)
+        total = jax.tree.map(lambda t, g, count=count: t + count * g.real, total, gradient)
+    return jax.tree.map(lambda t: t / schedule.points, total)
 
 
-def _repeat(update: Callable[[States], States], s: States, steps: int, unroll: bool) -> States:
-    if not unroll:
-        return lax.fori_loop(0, steps, lambda _, s: update(s), s)
-    for _ in range(steps):
-        s = update(s)
-    return s
-
-
-def _cast(net: LayeredNetwork, dtype: Any) -> LayeredNetwork:
+def _cast(net: LayeredNetwork, dtype: np.dtype) -> LayeredNetwork:
     return jax.tree.map(lambda p: p.astype(dtype) if eqx.is_inexact_array(p) else p, net)

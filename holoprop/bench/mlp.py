@@ -1,0 +1,203 @@
+"""The training step of P1's Table 1 on a dense network: our contour estimator against the published schedule.
+
+Both sides start from the same network, see the same batches and end with `θ ← θ − η g`. Each step is one compiled
+function. They are timed in turns, over several batches, because how long settling takes depends on the sample. Each
+gradient is compared with `Implicit`, the exact one, over the whole batch: neither side leaves samples out.
+
+P1's settings (Table 1): 784-256-256-10, batch 20, 10 points on a circle of 0.4, learning rate 0.05. The published run
+had T1 = 200 and T2 = 50; the baseline has T2 = 30.
+"""
+
+import dataclasses
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from holoprop.bench import published
+from holoprop.bench.compiled import CompiledFunction, compile_stored, compile_timed
+from holoprop.bench.counting import SweepCounter
+from holoprop.bench.flops import DenseFlops
+from holoprop.bench.machine import gemm, time_in_turns
+from holoprop.bench.published import PublishedSchedule
+from holoprop.bench.row import Progress, Row
+from holoprop.data.cache import available_datasets
+from holoprop.data.dataset import DataError
+from holoprop.data.loading import load_dataset
+from holoprop.gradient.agreement import alignment
+from holoprop.gradient.contour import half_circle
+from holoprop.gradient.exact import Implicit
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.network.build import mlp
+from holoprop.network.layered import LayeredNetwork
+
+Batch = tuple[jax.Array, jax.Array]
+
+_INK = 0.19
+"""The share of pixels of MNIST that are not blank."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Quoted:
+    """What the authors' own code was measured to take: seconds a step on a machine of `gemm_gflops` GFLOP/s."""
+
+    step_s: float
+    gemm_gflops: float
+
+    def expected(self, gemm_gflops: float) -> float:
+        """Return the seconds to expect on a machine of this rate."""
+        return self.step_s * self.gemm_gflops / gemm_gflops
+
+
+@dataclasses.dataclass(frozen=True)
+class MlpBenchmark:
+    """A benchmark of the training step of a dense network.
+
+    **Attributes:** `sizes`: of input and settled layers; `classes`; `batch`: samples a step; `batches`: how many
+    different ones are timed; `schedule`: of the baseline, whose points, radius and learning rate hold for both sides;
+    `quoted`: what the baseline is judged by, if anything is known; `rounds`, `at_least`: of `time_in_turns`;
+    `gemm_size`: of the yardstick.
+    """
+
+    name: str
+    sizes: tuple[int, ...] = (784, 256, 256)
+    classes: int = 10
+    batch: int = 20
+    batches: int = 5
+    schedule: PublishedSchedule = dataclasses.field(default_factory=PublishedSchedule)
+    quoted: Quoted | None = None
+    rounds: int = 5
+    at_least: float = 1.0
+    gemm_size: int = 2048
+
+
+TABLE_1 = MlpBenchmark("mlp-table1", quoted=Quoted(step_s=0.187, gemm_gflops=445.0))
+"""P1's Table 1, row hEP; 187 ms were measured for the authors' code on 2 CPU cores at 445 GFLOP/s."""
+
+
+def run_mlp(benchmark: MlpBenchmark, progress: Progress) -> Row:
+    """Run one benchmark of a dense network and return its row; `progress` is told what is about to happen."""
+    schedule = benchmark.schedule
+    net = mlp(benchmark.sizes[0], benchmark.sizes[1:], benchmark.classes, key=jax.random.key(0))
+    batches, inputs = _batches(benchmark)
+    x, y = batches[0]
+    estimator = Holomorphic(points=schedule.points, radius=schedule.radius, unsettled="keep")
+    # Compiles something first, so that starting up the compiler is on nobody's bill.
+    product, product_flops = gemm(benchmark.gemm_size)
+
+    progress(f"{benchmark.name}: compiling our step")
+
+    def our_step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
+        gradient = estimator(net, x, y).gradient
+        return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
+
+    ours = compile_timed(our_step, net, x, y)
+    progress(f"{benchmark.name}: compiling the published schedule (minutes, once per machine)")
+    baseline = _compile_baseline(benchmark, net, x, y)
+    progress(f"{benchmark.name}: gradients of both sides on {len(batches)} batches of {inputs}")
+    cosine, baseline_cosine, flops = _gradients(net, batches, estimator, schedule)
+
+    progress(f"{benchmark.name}: timing in turns")
+    functions = {
+        "gemm": product,
+        "ours": lambda: _steps(ours, net, batches),
+        "baseline": lambda: _steps(baseline, net, batches),
+    }
+    seconds = time_in_turns(functions, rounds=benchmark.rounds, at_least=benchmark.at_least)
+    step, baseline_step = seconds["ours"] / len(batches), seconds["baseline"] / len(batches)
+    gemm_gflops = product_flops / seconds["gemm"] / 1e9
+    row = Row(
+        name=benchmark.name,
+        step_s=step,
+        baseline_step_s=baseline_step,
+        speedup=baseline_step / step,
+        compile_s=ours.seconds,
+        baseline_compile_s=baseline.seconds,
+        cosine=cosine,
+        baseline_cosine=baseline_cosine,
+        peak_mb=ours.peak_mb,
+        gflops=flops / step / 1e9,
+        gemm_gflops=gemm_gflops,
+        gemm_share=flops / step / 1e9 / gemm_gflops,
+    )
+    note = baseline_note(benchmark.quoted, baseline_step, gemm_gflops)
+    return {**row, "note": note} if note else row
+
+
+def baseline_note(quoted: Quoted | None, baseline_step_s: float, gemm_gflops: float) -> str | None:
+    """Return a note if the baseline's step is not within 30 % of the quoted one, scaled by the machine's rate."""
+    if quoted is None:
+        return None
+    expected = quoted.expected(gemm_gflops)
+    if abs(baseline_step_s / expected - 1) <= 0.3:
+        return None
+    return (
+        f"baseline off: {1e3 * baseline_step_s:.0f} ms a step, expected {1e3 * expected:.0f} ms from the authors' "
+        f"{1e3 * quoted.step_s:.0f} ms at {quoted.gemm_gflops:.0f} GFLOP/s, scaled to {gemm_gflops:.0f} GFLOP/s"
+    )
+
+
+def _batches(benchmark: MlpBenchmark) -> tuple[list[Batch], str]:
+    """The first training images of MNIST where its files are (nothing is downloaded), else random sparse ones."""
+    n = benchmark.batch * benchmark.batches
+    images, labels, name = _mnist(n) if (benchmark.sizes[0], benchmark.classes) == (784, 10) else (None, None, "")
+    if images is None or labels is None:
+        rng = np.random.default_rng(0)
+        shape = (n, benchmark.sizes[0])
+        images = np.where(rng.random(shape) < _INK, rng.random(shape), 0).astype(np.float32)
+        labels, name = rng.integers(0, benchmark.classes, n).astype(np.int32), "random sparse images"
+    parts = [slice(i * benchmark.batch, (i + 1) * benchmark.batch) for i in range(benchmark.batches)]
+    return [(jnp.asarray(images[part]), jnp.asarray(labels[part])) for part in parts], name
+
+
+def _mnist(n: int) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    try:
+        places = {each.source.name: each.place for each in available_datasets()}
+        if places["mnist"] == "not downloaded":
+            return None, None, ""
+        train = load_dataset("mnist").train
+    except DataError:
+        return None, None, ""
+    return train.inputs(slice(0, n), flatten=True), train.labels[:n], "MNIST"
+
+
+def _compile_baseline(benchmark: MlpBenchmark, net: LayeredNetwork, x: jax.Array, y: jax.Array) -> CompiledFunction:
+    def step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
+        target = jax.nn.one_hot(y, benchmark.classes, dtype=x.dtype)
+        return published.published_step(net, x, target, benchmark.schedule)
+
+    source = f"{benchmark.schedule!r}\n{inspect.getsource(published)}"
+    return compile_stored(f"{benchmark.name}-baseline", step, net, x, y, source=source)
+
+
+def _gradients(
+    net: LayeredNetwork, batches: list[Batch], estimator: Holomorphic, schedule: PublishedSchedule
+) -> tuple[float, float, float]:
+    """Each side's cosine with the exact gradient, the baseline's by rolled loops, and the operations of our step.
+
+    Means over the batches.
+    """
+    rolled: Any = jax.jit(lambda net, x, y: published.published_gradient(net, x, y, schedule, unroll=False))
+    exact, counted, model = Implicit(unsettled="keep"), SweepCounter(estimator), DenseFlops.of(net)
+    _, multiplicity = half_circle(estimator.points)
+    real = int((multiplicity == 1).sum())
+    found = []
+    for x, y in batches:
+        truth = exact(net, x, y).gradient
+        estimate, sweeps = counted(net, x, y)
+        published_one = rolled(net, x, jax.nn.one_hot(y, net.classes, dtype=x.dtype))
+        flops = model.training_step(
+            batch=x.shape[0], sweeps=sweeps, real_points=real, complex_points=multiplicity.size - real
+        )
+        cosines = [alignment(gradient, truth).total.cosine for gradient in (estimate.gradient, published_one)]
+        found.append((*cosines, float(flops)))
+    ours, theirs, flops = np.mean(found, axis=0)
+    return float(ours), float(theirs), float(flops)
+
+
+def _steps(function: CompiledFunction, net: LayeredNetwork, batches: list[Batch]) -> None:
+    for x, y in batches:
+        # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
+        jax.block_until_ready(function.run(net, x, y))

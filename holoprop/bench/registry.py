@@ -1,0 +1,36 @@
+"""Which benchmarks there are, by name."""
+
+from collections.abc import Callable, Sequence
+
+from holoprop.bench.mlp import TABLE_1, run_mlp
+from holoprop.bench.row import Progress, Row
+
+_BENCHMARKS: dict[str, Callable[[Progress], Row]] = {
+    TABLE_1.name: lambda progress: run_mlp(TABLE_1, progress),
+}
+
+
+def benchmark_names() -> list[str]:
+    """Return the names of all benchmarks."""
+    return list(_BENCHMARKS)
+
+
+def run_benchmarks(only: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
+    """Run benchmarks one after the other.
+
+    **Arguments:** `only`: their names, in the order in which to run them; all if `None`. `progress`: is told in one
+    line what is about to happen.
+
+    **Returns:** one `Row` each.
+
+    **Raises:** `ValueError`, naming the benchmarks there are, for an unknown name; before anything runs.
+    """
+    names = benchmark_names() if only is None else list(only)
+    for name in names:
+        if name not in _BENCHMARKS:
+            raise ValueError(f"unknown benchmark {name!r}; known are {', '.join(_BENCHMARKS)}")
+    return [_BENCHMARKS[name](progress or _silent) for name in names]
+
+
+def _silent(line: str) -> None:
+    del line

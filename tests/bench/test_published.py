@@ -1,0 +1,83 @@
+"""The baseline against numbers computed with the published implementation of P1 (see tests/fixtures/README.md)."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import holoprop as hp
+from holoprop.bench.published import PublishedSchedule, published_gradient, published_step
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "p1_toy_f64.npz"
+
+
+def network(numbers, prefix, names=("fc_1", "fc_2", "fc_3")):
+    """The fixture's arrays under `prefix` as a network (its parameters, or a gradient)."""
+    layers = [(jnp.asarray(numbers[f"{prefix}/{n}/w"]), jnp.asarray(numbers[f"{prefix}/{n}/b"])) for n in names]
+    dense = tuple(hp.Dense(*layer) for layer in layers[:-1])
+    return hp.LayeredNetwork(dense, hp.Readout(*layers[-1]), hp.Sigmoid(), hp.CrossEntropy())
+
+
+@pytest.mark.parametrize("complex_throughout", [False, True])
+@pytest.mark.parametrize(("points", "beta"), [(2, 0.5), (4, 0.1), (6, 0.5), (10, 0.01), (24, 0.5)])
+def test_gradient_is_the_published_one(x64, points, beta, complex_throughout):
+    # Both take the same 100 + 100 steps of the same map in float64; 1e-6 leaves room for rounding over β = 0.01.
+    numbers = np.load(FIXTURE)
+    net, x, y = network(numbers, "params"), jnp.asarray(numbers["x"]), jnp.asarray(numbers["y"])
+    schedule = PublishedSchedule(100, 100, points, beta, complex_throughout=complex_throughout)
+    gradient = jax.jit(lambda: published_gradient(net, x, y, schedule, unroll=False))()
+    agreement = hp.alignment(gradient, network(numbers, f"grad_hep/N{points}/beta{beta}"))
+    assert all(a.relative_error < 1e-6 for a in agreement.parameters.values()), agreement.parameters
+
+
+@pytest.mark.parametrize("points", [4, 5])
+def test_unrolled_and_rolled_schedules_agree(points):
+    # The same float32 operations in the same order but for the compiler's freedom: a few rounding errors, over β.
+    net = hp.mlp(6, (4, 4), 3, key=jax.random.key(0))
+    x, y = jax.random.uniform(jax.random.key(1), (5, 6)), jax.nn.one_hot(jnp.arange(5) % 3, 3)
+    schedule = PublishedSchedule(4, 3, points)
+    rolled, unrolled = (jax.jit(lambda u=u: published_gradient(net, x, y, schedule, unroll=u))() for u in (False, True))
+    assert hp.alignment(unrolled, rolled).total.relative_error < 1e-5
+
+
+def test_step_descends_along_the_gradient():
+    # θ' = θ − η g, from the same function's gradient; float32.
+    net = hp.mlp(6, (4, 4), 3, key=jax.random.key(0))
+    x, y = jax.random.uniform(jax.random.key(1), (5, 6)), jax.nn.one_hot(jnp.arange(5) % 3, 3)
+    schedule = PublishedSchedule(4, 3, 2, learning_rate=0.5)
+    new = jax.jit(lambda: published_step(net, x, y, schedule))()
+    gradient = jax.jit(lambda: published_gradient(net, x, y, schedule))()
+    moved = jax.tree.map(lambda p, q: (p - q) / 0.5, net, new)
+    assert hp.alignment(moved, gradient).total.relative_error < 1e-5
+
+
+@pytest.mark.parametrize("points", [2, 3, 4, 9, 10])
+def test_nudges_with_their_conjugates_are_the_roots_of_unity(points):
+    # Oracle: numpy's polynomial roots of z^N = r^N.
+    nudges = PublishedSchedule(points=points, radius=0.5).nudges()
+    assert all((beta.imag == 0) == (count == 1) for beta, count in nudges)
+    circle = [beta for beta, _ in nudges] + [beta.conjugate() for beta, count in nudges if count == 2]
+    roots = np.roots([1, *[0] * (points - 1), -(0.5**points)])
+    assert len(circle) == points
+    assert max(np.abs(roots - beta).min() for beta in circle) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"points": 1}, "points must be at least 2, got 1"),
+        ({"free_steps": 0}, "free_steps must be at least 1, got 0"),
+        ({"radius": -0.4}, "radius must be positive, got -0.4"),
+    ],
+)
+def test_schedules_that_make_no_sense(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        PublishedSchedule(**kwargs)
+
+
+def test_other_networks_are_refused():
+    net = hp.mlp(6, (4,), 3, activation="tanh", key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"dense sigmoid networks with cross-entropy, got Dense, Tanh, CrossEntropy"):
+        published_gradient(net, jnp.zeros((2, 6)), jnp.zeros((2, 3)), PublishedSchedule())

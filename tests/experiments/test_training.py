@@ -1,0 +1,132 @@
+"""A run from configuration to folder: all files, each telling the same story; interrupted and resumed as if it had not been."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from holoprop.data.loading import load_dataset
+from holoprop.experiments.config import Config
+from holoprop.experiments.gradient_check import check_gradient
+from holoprop.experiments.run_folder import FILES, read_run_config
+from holoprop.experiments.training import RunResult, run_training
+
+Tiny = Callable[..., Config]
+
+
+class Interrupting:
+    """A display that interrupts training, as a person would, once a step is reached."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def begin(self, epochs: int, steps_per_epoch: int, step: int) -> None:
+        pass
+
+    def step(self, record: dict[str, Any]) -> None:
+        if record["step"] >= self.at:
+            raise KeyboardInterrupt
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny: Tiny) -> RunResult:
+    """A whole run."""
+    return run_training(tiny(), tmp_path / "whole")
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a run but for the seconds, which no two runs share."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def test_a_run_writes_all_its_files(run: RunResult) -> None:
+    """Oracle: the list of files; the report is the reporter's."""
+    assert sorted(path.name for path in run.folder.iterdir()) == sorted(set(FILES) - {"report.html"})
+    assert [record["kind"] for record in records(run.folder)] == ["step", "step", "step", "epoch"] * 2
+    assert json.loads((run.folder / "gradient_check.json").read_text()) == run.gradient_check
+    assert run.cosine is not None
+    assert run.cosine >= 0.9999
+    assert read_run_config(run.folder) == run.config
+    assert run.best_epoch["test_accuracy"] == max(record["test_accuracy"] for record in run.fit.history)
+    assert run.seconds > 0
+
+
+def test_the_evaluation_adds_up(run: RunResult) -> None:
+    """Oracle: the data set, and the accuracy of the last epoch's record."""
+    test = load_dataset("digits").test
+    with np.load(run.folder / "evaluation.npz", allow_pickle=False) as arrays:
+        evaluation = dict(arrays)
+    confusion = evaluation["confusion"]
+    assert confusion.shape == (10, 10)
+    assert (confusion.sum(1) == np.bincount(test.labels[:40], minlength=10)).all()
+    assert np.trace(confusion) / 40 == pytest.approx(run.test_accuracy)
+    assert run.test_accuracy == run.fit.history[-1]["test_accuracy"]
+    wrong = len(evaluation["true"])
+    assert wrong == min(40 - np.trace(confusion), 32)
+    assert (evaluation["true"] != evaluation["predicted"]).all()
+    assert (np.diff(evaluation["confidence"]) <= 0).all()
+    assert evaluation["confidence"].min() >= 0.1  # the largest of ten shares
+    assert evaluation["images"].shape == (wrong, 8, 8)
+    assert (evaluation["images"].min(), evaluation["images"].max()) == (0, 1)
+    assert (evaluation["residual"] < 1e-4).all()
+    for image, label in zip(evaluation["images"], evaluation["true"], strict=True):
+        places = (test.inputs(slice(40))[..., 0] == image).all((1, 2))
+        assert label in test.labels[:40][places]
+
+
+def test_an_interrupted_run_resumes_as_if_it_had_not_been(run: RunResult, tmp_path: Path, tiny: Tiny) -> None:
+    """Oracle: the uninterrupted run, bit for bit: metrics, parameters, evaluation, gradient check."""
+    folder = tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        run_training(tiny(), folder, progress=Interrupting(at=4))
+    assert not (folder / "evaluation.npz").exists()
+    again = run_training(tiny(), folder, resume=True)
+    assert records(folder) == records(run.folder)
+    assert again.gradient_check == run.gradient_check
+    assert (folder / "evaluation.npz").read_bytes() == (run.folder / "evaluation.npz").read_bytes()
+    assert arrays(again) == arrays(run)
+
+
+def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path, tiny: Tiny) -> None:
+    """Oracle: the run that had them from the start."""
+    longer = run_training(tiny("training.epochs=3"), tmp_path / "longer")
+    run_training(tiny(), tmp_path / "grown")
+    grown = run_training(tiny("training.epochs=3"), tmp_path / "grown", resume=True)
+    assert records(grown.folder) == records(longer.folder)
+    assert arrays(grown) == arrays(longer)
+    assert read_run_config(grown.folder).training.epochs == 3
+
+
+def test_a_trained_run_can_be_checked_again(run: RunResult) -> None:
+    """Oracle: the check that the run itself made of its trained network."""
+    assert check_gradient(read_run_config(run.folder), folder=run.folder) == run.gradient_check
+
+
+def test_training_learns(run: RunResult) -> None:
+    """Oracle: six steps of descent lower the loss on most seeds; this seed is one of them."""
+    first, last = run.fit.history[0], run.fit.history[-1]
+    assert last["train_loss"] < first["train_loss"]
+
+
+def test_float64_is_for_the_run_alone(tmp_path: Path, tiny: Tiny) -> None:
+    """Oracle: the recorded precision, and residuals that float32 cannot reach."""
+    result = run_training(tiny("network.dtype=float64", "training.epochs=1"), tmp_path / "double")
+    assert json.loads((tmp_path / "double" / "environment.json").read_text())["x64"] is True
+    assert max(result.gradient_check["certificate"]["point_residual"][0]) < 1e-9
+    assert not jax.config.read("jax_enable_x64")
+
+
+def arrays(run: RunResult) -> list[bytes]:
+    """Every bit that training moves: parameters, optimiser state, estimator memory."""
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((run.fit.net, run.fit.optimizer_state, run.fit.memory))]

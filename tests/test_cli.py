@@ -1,0 +1,213 @@
+"""The command line: what it prints and where, what it writes, how it ends."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from holoprop import cli
+from holoprop.experiments import training
+from holoprop.experiments.run_folder import FILES
+from holoprop.experiments.sources import list_presets
+
+TINY = [
+    f"--set={override}"
+    for override in (
+        "network.hidden=[12]",
+        "data.train_limit=60",
+        "data.test_limit=40",
+        "training.epochs=2",
+        "optimizer.schedule=constant",
+    )
+]
+
+
+class Output(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Run commands in this process, in an empty folder."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str) -> Output:
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        out, err = self.capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Output(ended.value.code, out, err)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(capsys)
+
+
+def test_train_trains_checks_and_reports(shell: Shell) -> None:
+    """Oracle: the four facts on standard output, against the files of the run; progress goes to standard error."""
+    done = shell("train", "digits-mlp", *TINY)
+    assert done.status == 0, done.err
+    folder = Path("runs/digits-mlp")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    lines = dict(line.split("  ", 1) for line in done.out.splitlines())
+    check = json.loads((folder / "gradient_check.json").read_text())
+    assert f"{check['total']['cosine']:.7f}" in lines["cosine to Implicit"]
+    assert check["total"]["cosine"] >= 0.9999
+    epochs = [record for line in (folder / "metrics.jsonl").open() if (record := json.loads(line))["kind"] == "epoch"]
+    assert lines["test accuracy"].strip().startswith(f"{100 * epochs[-1]['test_accuracy']:.2f} % (best ")
+    assert lines["training"].strip().endswith(" s for 2 epochs")
+    assert lines["report"].strip() == "runs/digits-mlp/report.html"
+    assert (folder / "report.html").stat().st_size > 1000
+    assert [line.split(" · ")[0] for line in done.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    # The same command again finds the run; it is neither repeated nor lost without a word.
+    again = shell("train", "digits-mlp", *TINY)
+    assert (again.status, again.out) == (2, "")
+    assert again.err.splitlines() == [
+        "holoprop: runs/digits-mlp holds a run already: resume it, overwrite it, or choose another name "
+        "(--resume, --overwrite or --name)"
+    ]
+    assert shell("train", "digits-mlp", *TINY, "--overwrite").out.splitlines()[0] == done.out.splitlines()[0]
+
+
+def test_an_interrupt_says_how_to_go_on(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: status 130, one line, and the promised `--resume` works."""
+    from holoprop.experiments import display
+
+    class Interrupting(display.TrainingLines):
+        def epoch(self, record: dict) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(display, "TrainingLines", Interrupting)
+        stopped = shell("train", "digits-mlp", *TINY, "--name", "x")
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.splitlines()[-1] == "holoprop: interrupted; the same command with --resume continues it"
+    resumed = shell("train", "digits-mlp", *TINY, "--name", "x", "--resume")
+    assert resumed.status == 0, resumed.err
+    assert resumed.err.splitlines()[0].startswith("epoch 2/2")
+
+
+def test_an_interrupt_before_training_promises_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "run_training", interrupt)
+    stopped = shell("train", "digits-mlp")
+    assert stopped == (130, "", "holoprop: interrupted; nothing was trained yet\n")
+
+
+def test_a_full_disk_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "runs/digits-mlp/metrics.jsonl")
+
+    monkeypatch.setattr(training, "fit", full)
+    done = shell("train", "digits-mlp", *TINY)
+    assert done == (2, "", "holoprop: runs/digits-mlp/metrics.jsonl: No space left on device\n")
+
+
+def test_a_fault_of_ours_is_not_hidden(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: only what a person can cause becomes one line; a bug keeps its traceback."""
+
+    def fault(*_: object, **__: object) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(training, "run_training", fault)
+    with pytest.raises(KeyError, match="bug"):
+        cli.main(["train", "digits-mlp"])
+
+
+def test_check_gradient_prints_json(shell: Shell) -> None:
+    """Oracle: the acceptance of the demo, cosine ≥ 0.9999, on the digits preset's own fresh network."""
+    done = shell("check-gradient", "digits-mlp", "--json", "--samples", "4", "--set", "network.hidden=[12]")
+    assert done.status == 0, done.err
+    check = json.loads(done.out)
+    assert check["total"]["cosine"] >= 0.9999
+    assert check["samples"] == 4
+
+
+def test_check_gradient_prints_a_table(shell: Shell) -> None:
+    done = shell("check-gradient", "digits-mlp", "--samples", "4", "--set", "network.hidden=[12]")
+    head, columns, *rows, total, unsettled = done.out.splitlines()
+    assert head == "Holomorphic(points=4, radius=0.1) against Implicit, 4 test samples"
+    assert columns.split("  ")[0] == "gradient of"
+    names = ["connections[0].weight", "connections[0].bias", "readout.weight", "readout.bias"]
+    assert [row.split()[0] for row in rows] == names
+    assert float(total.split()[1]) >= 0.9999
+    assert unsettled == "unsettled: 0.00 % of the samples"
+
+
+def test_presets_lists_every_preset(shell: Shell) -> None:
+    done = shell("presets")
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == [preset.name for preset in list_presets()]
+
+
+def test_show_prints_a_file_that_trains_the_same(shell: Shell) -> None:
+    """Oracle: showing the shown configuration changes nothing."""
+    shown = shell("show", "mnist-mlp", "--set", "training.epochs=3").out
+    assert tomllib.loads(shown)["training"]["epochs"] == 3
+    Path("mine.toml").write_text(shown)
+    assert shell("show", "mine.toml").out == shown
+
+
+def test_schema_is_json(shell: Shell) -> None:
+    assert "estimator" in json.loads(shell("schema").out)["properties"]
+
+
+def test_data_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the built-in set is there and right; an empty cache holds nothing else."""
+    monkeypatch.delenv("HOLOPROP_DATA", raising=False)
+    monkeypatch.setenv("HOLOPROP_CACHE", "cache")
+    listed = shell("data", "list").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["name", "digits", "mnist", "fashion-mnist"]
+    assert listed[1].endswith("built in")
+    assert listed[2].endswith("not downloaded")
+    assert shell("data", "fetch", "digits").out == "digits is built in: there is nothing to download\n"
+    verified = shell("data", "verify")
+    assert (verified.status, verified.out.startswith("ok  digits/")) == (0, True)
+
+
+def test_data_verify_fails_where_a_file_is_wrong(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLOPROP_DATA", "data")
+    Path("data/mnist").mkdir(parents=True)
+    Path("data/mnist/train-images-idx3-ubyte.gz").write_bytes(b"not it")
+    done = shell("data", "verify", "mnist")
+    assert done.status == 2
+    assert [line[:4] for line in done.out.splitlines()] == ["BAD "] * 4
+    assert done.err.startswith("holoprop: 4 of 4 files are missing or wrong: mnist/train-images-idx3-ubyte.gz, ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_version_names_what_a_result_depends_on(shell: Shell) -> None:
+    import jax
+
+    assert f"jax        {jax.__version__}" in shell("version").out.splitlines()
+
+
+def test_help_without_a_command(shell: Shell) -> None:
+    done = shell()
+    assert done.status == 2
+    for command in ("train", "check-gradient", "presets", "data", "bench"):
+        assert command in done.err
+
+
+def test_the_process_ends_with_status_2_and_one_line_without_a_traceback(tmp_path: Path) -> None:
+    """Oracle: the operating system's view, where the tests above have pytest's."""
+    command = [sys.executable, "-m", "holoprop.cli", "train", "digit-mlp"]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "holoprop: unknown preset 'digit-mlp': choose one of "
+        f"{', '.join(preset.name for preset in list_presets())}, or give a path that ends in .toml; "
+        "did you mean 'digits-mlp'?"
+    ]
