@@ -72,7 +72,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", text)
     for colour, value in COLOURS.items():
         text = text.replace(value, f"var(--{colour}, {value})")
-    text = re.sub(r"font: (bold )?([\d.]+px)[^;\"]*", lambda m: f"font-size: {m[2]}" + "; font-weight: 600" * bool(m[1]), text)
+    text = re.sub(
+        r"font: (bold )?([\d.]+px)[^;\"]*", lambda m: f"font-size: {m[2]}" + "; font-weight: 600" * bool(m[1]), text
+    )
     view = re.search(r'viewBox="[^"]*"', text)
     body = text[text.index(">") + 1 :].strip()
     label = html.escape(description, quote=True)
@@ -108,12 +110,10 @@ def show_decades(axes: Axes, which: str, low: int, high: int, *, zero: bool = Fa
 
 
 def decades_around(values: np.ndarray, *, at_least: int = 2) -> tuple[int, int]:
-    """Return whole exponents `low < high` such that `10^low ≤ values ≤ 10^high`, `at_least` decades apart."""
+    """Return whole exponents such that `10^low ≤ values ≤ 10^high`, at least so many decades apart."""
     logs = np.log10(values)
     low, high = math.floor(logs.min()), math.ceil(logs.max())
-    while high - low < at_least:
-        low, high = low - 1 if high - logs.max() >= logs.min() - low else low, high + 1 if low == 0 else high
-    return low, high
+    return min(low, high - at_least), high
 
 
 def power_of_ten(exponent: int) -> str:

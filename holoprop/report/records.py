@@ -10,8 +10,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from holoprop.settling.solver import default_tolerance
 
 
 class ReportError(ValueError):
@@ -130,6 +133,17 @@ class Run:
         """Return a value of the configuration; `None` where it is not set."""
         values = self.config.get(section)
         return values.get(key) if isinstance(values, dict) else None
+
+    @property
+    def tolerances(self) -> tuple[float | None, float | None]:
+        """The residuals at which a free and a nudged state counted as settled; `None` where the files do not tell."""
+        free, nudged = (self.setting("estimator", key) for key in ("tolerance", "nudged_tolerance"))
+        if free is None:
+            hidden, dtype = self.setting("network", "hidden"), self.setting("network", "dtype")
+            if self.setting("network", "kind") != "mlp" or dtype not in ("float32", "float64") or not hidden:
+                return None, nudged
+            free = default_tolerance(jnp.dtype(dtype), sum(hidden))
+        return free, free if nudged is None else nudged
 
 
 def read_run(folder: Path) -> Run:

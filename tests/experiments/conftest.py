@@ -23,7 +23,7 @@ TINY = (
 
 @pytest.fixture
 def tiny() -> Callable[..., Config]:
-    """Make the demo's configuration with 12 neurons, 60 + 40 samples and two epochs of three steps; more overrides at will."""
+    """Make the demo's configuration with 12 neurons, 60 + 40 samples, two epochs of three steps, and what is passed."""
 
     def make(*overrides: str) -> Config:
         return load_config("digits-mlp", [*TINY, *overrides], name="tiny")

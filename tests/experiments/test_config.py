@@ -68,7 +68,12 @@ def test_defaults_of_the_chosen_variant_are_filled_in_and_no_others() -> None:
     assert (plain.points, plain.radius, plain.beta, plain.depth, plain.damping) == (None, None, 0.1, None, 0.0)
 
 
-@given(estimators(), st.sampled_from(["float32", "float64"]), st.sampled_from(list(SOURCES)), st.none() | st.integers(20, 99))
+@given(
+    estimators(),
+    st.sampled_from(["float32", "float64"]),
+    st.sampled_from(list(SOURCES)),
+    st.none() | st.integers(20, 99),
+)
 def test_toml_brings_every_configuration_back(estimator: dict, dtype: str, data: str, limit: int | None) -> None:
     """Oracle: equality with what was written, and the same text when written again."""
     tree = {

@@ -29,7 +29,9 @@ def test_a_circle_agrees_with_the_implicit_gradient(tiny: Tiny) -> None:
     assert check["total"]["relative_error"] < 5e-3
     assert check["samples"] == 8
     assert check["estimator"] == "Holomorphic(points=4, radius=0.1)"
-    names = [f"{layer}.{kind}" for layer in ("connections[0]", "connections[1]", "readout") for kind in ("weight", "bias")]
+    names = [
+        f"{layer}.{kind}" for layer in ("connections[0]", "connections[1]", "readout") for kind in ("weight", "bias")
+    ]
     assert [layer["name"] for layer in check["layers"]] == names
     certificate = check["certificate"]
     assert certificate["points"] == ["0.1+0j", "-0.1+0j", "0+0.1j"]

@@ -1,4 +1,4 @@
-"""A run from configuration to folder: all files, each telling the same story; interrupted and resumed as if it had not been."""
+"""A run from configuration to folder: all files, each telling the same story; resumed as if never interrupted."""
 
 import json
 from collections.abc import Callable
@@ -129,4 +129,6 @@ def test_float64_is_for_the_run_alone(tmp_path: Path, tiny: Tiny) -> None:
 
 def arrays(run: RunResult) -> list[bytes]:
     """Every bit that training moves: parameters, optimiser state, estimator memory."""
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((run.fit.net, run.fit.optimizer_state, run.fit.memory))]
+    return [
+        np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((run.fit.net, run.fit.optimizer_state, run.fit.memory))
+    ]

@@ -8,7 +8,8 @@ import pytest
 import holoprop as hp
 from holoprop.gradient.contour import half_circle
 
-TIGHT = hp.Anderson(tolerance=1e-13)
+# Alternating compiles in half the time of Anderson; that both find the same rest states is tested in settling.
+TIGHT = hp.Alternating(tolerance=1e-13, max_steps=5000)
 
 
 def relative_error(estimator, net, x, y, truth):
@@ -95,7 +96,7 @@ def test_odd_numbers_of_points(mild):
     ("hidden", "cost"), [((6,), "cross_entropy"), ((6, 5), "squared_error"), ((6, 5, 4), "cross_entropy")]
 )
 def test_gradient_is_the_derivative_of_the_loss(x64, hidden, cost):
-    net = hp.mlp(5, hidden, 3, cost=cost, activation="tanh", key=jax.random.key(0))
+    net = hp.mlp(5, hidden, 3, cost=cost, activation="tanh", weight_scale=0.5, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (4, 5))
     y = jnp.array([0, 1, 2, 1], jnp.int32)
     implicit = hp.Implicit(solver=TIGHT)(net, x, y)
