@@ -109,9 +109,9 @@ def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTra
     if optimizer.name == "adamw":
         return optax.adamw(rate, weight_decay=decay)
     # Momentum comes first: decay that went through it would no longer be decoupled.
-    steps = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
-    steps += [optax.add_decayed_weights(decay)] if decay else []
-    return optax.chain(*steps, optax.scale_by_learning_rate(rate))
+    parts = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
+    parts += [optax.add_decayed_weights(decay)] if decay else []
+    return optax.chain(*parts, optax.scale_by_learning_rate(rate))
 
 
 def _cosine(rate: float, steps: int) -> optax.Schedule:
