@@ -182,6 +182,7 @@ COMMANDS = {
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
     "unknown command": (["frobnicate"], "No such command 'frobnicate'. (holoprop --help)"),
     "unknown option": (["presets", "--all"], "No such option: --all (holoprop --help)"),
+    "unknown benchmark": (["bench", "--only", "mlp"], "unknown benchmark 'mlp'; known are mlp-table1"),
     "no samples": (["check-gradient", "digits-mlp", "--samples", "0"], "samples must be at least 1, got 0"),
     "unknown set": (
         ["data", "fetch", "minst"],

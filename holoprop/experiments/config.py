@@ -41,11 +41,11 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
 """By the key that chooses: which other keys of its section each choice takes, and their defaults."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+class _Section(BaseModel, frozen=True):
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(_Section, frozen=True):
     """`[network]`: what settles."""
 
     kind: Literal["mlp"] = "mlp"
@@ -64,7 +64,7 @@ class NetworkConfig(_Section):
     """Precision of parameters and states."""
 
 
-class EstimatorConfig(_Section):
+class EstimatorConfig(_Section, frozen=True):
     """`[estimator]`: where the gradient comes from, and how states settle."""
 
     name: Literal["holomorphic", "one_sided", "centered", "implicit", "unrolled"] = "holomorphic"
@@ -114,7 +114,7 @@ class EstimatorConfig(_Section):
         return self
 
 
-class DataConfig(_Section):
+class DataConfig(_Section, frozen=True):
     """`[data]`: what is learnt."""
 
     name: str
@@ -145,7 +145,7 @@ class DataConfig(_Section):
         return self.train_limit or find_source(self.name).train
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(_Section, frozen=True):
     """`[training]`: how long, in which pieces."""
 
     epochs: Count
@@ -160,7 +160,7 @@ class TrainingConfig(_Section):
     """Steps between checkpoints, besides the one after each epoch."""
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(_Section, frozen=True):
     """`[optimizer]`: how the gradient moves the parameters; names as Optax's."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -180,7 +180,7 @@ class OptimizerConfig(_Section):
         return _completed(given, "optimizer", "name")
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """A whole run. Make one by `parse_config` or `load_config`, whose errors are one line."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

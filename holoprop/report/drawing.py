@@ -88,7 +88,7 @@ def png_address(pixels: np.ndarray) -> str:
     """
     buffer = io.BytesIO()
     clean = np.clip(np.nan_to_num(pixels.astype(np.float64)), 0, 1)
-    image.imsave(buffer, clean, format="png", cmap="gray", vmin=0, vmax=1, metadata={"Software": None})
+    image.imsave(buffer, clean, format="png", cmap="gray", vmin=0, vmax=1, metadata={"Software": "holoprop"})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -70,7 +70,7 @@ def alignment_figure(total: Agreement, layers: Sequence[Agreement]) -> Figure:
         show_decades(axes, "x", low, high)
         axes.axvline(-4, color=COLOURS["muted"], linestyle="--", linewidth=1)
         axes.text(-4, 1.0, " cosine 0.9999", transform=axes.get_xaxis_transform(), va="bottom", ha="center", fontsize=9)
-        places = len(rows) - 1 - np.arange(len(rows))
+        places = range(len(rows) - 1, -1, -1)
         for place, row in zip(places, rows, strict=True):
             if row.cosine is None:
                 axes.text(low + 0.1, place, "no gradient to compare", va="center", fontsize=9)

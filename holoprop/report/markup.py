@@ -26,7 +26,7 @@ def joined(parts: Iterable[object], between: str = "\n") -> Markup:
 def element(tag: str, *children: object, **attributes: object) -> Markup:
     """Return `<tag …>children</tag>`; `class_` stands for `class`, `aria_label` for `aria-label`."""
     given = "".join(f' {name.strip("_").replace("_", "-")}="{escaped(value)}"' for name, value in attributes.items())
-    return Markup(f"<{tag}{given}>{joined(children, '')}</{tag}>")
+    return Markup(f"<{tag}{given}>" if tag == "img" else f"<{tag}{given}>{joined(children, '')}</{tag}>")
 
 
 def section(identity: str, title: str, *children: object) -> Markup:

@@ -95,7 +95,7 @@ def _examples(evaluation: EvaluationArrays, names: tuple[str, ...]) -> Markup:
         true, predicted = names[evaluation.true[k]], names[evaluation.predicted[k]]
         address = png_address(evaluation.images[k])
         described = f"{true}, predicted {predicted}"
-        picture = Markup(element("img", src=address, alt=described, width=min(width, 112)).removesuffix("</img>"))
+        picture = element("img", src=address, alt=described, width=min(width, 112))
         sure = f"{100 * evaluation.confidence[k]:.0f} % sure"
         cards.append(
             element("li", picture, element("span", f"{true} → ", element("b", predicted)), element("small", sure))

@@ -46,7 +46,7 @@ class EpochRecord(BaseModel):
 
 
 class Agreement(BaseModel):
-    """Agreement of a gradient with the reference: `cosine`, and `relative_error` `‖g − g*‖/‖g*‖`; `None` if undefined."""
+    """Agreement of a gradient g with the reference g*: cosine and error `‖g − g*‖/‖g*‖`; `None` where undefined."""
 
     name: str = "total"
     cosine: float | None
@@ -56,8 +56,8 @@ class Agreement(BaseModel):
 class Certificate(BaseModel):
     """How the states behind a checked gradient settled.
 
-    **Attributes:** residuals of the free phase `(samples,)` and of the nudged ones `(points, samples)`, `None` where not
-    finite; `free_status` by name; `unsettled_share`; `points`, the nudges as complex numbers.
+    **Attributes:** residuals of the free phase `(samples,)` and of the nudged ones `(points, samples)`, `None` where
+    not finite; `free_status` by name; `unsettled_share`; `points`, the nudges as complex numbers.
     """
 
     free_residual: list[float | None]
@@ -140,7 +140,8 @@ class Run:
         free, nudged = (self.setting("estimator", key) for key in ("tolerance", "nudged_tolerance"))
         if free is None:
             hidden, dtype = self.setting("network", "hidden"), self.setting("network", "dtype")
-            if self.setting("network", "kind") != "mlp" or dtype not in ("float32", "float64") or not hidden:
+            countable = isinstance(hidden, list) and all(isinstance(units, int) for units in hidden)
+            if self.setting("network", "kind") != "mlp" or dtype not in ("float32", "float64") or not countable:
                 return None, nudged
             free = default_tolerance(jnp.dtype(dtype), sum(hidden))
         return free, free if nudged is None else nudged
@@ -267,7 +268,7 @@ def _check_shapes(evaluation: EvaluationArrays, path: Path) -> None:
             raise ReportError(f"{path}: {name} must hold {len(images)} values, got {getattr(evaluation, name).shape}")
     for name in ("true", "predicted"):
         labels = getattr(evaluation, name)
-        if labels.dtype.kind not in "iu" or (labels.size and not (0 <= labels.min() and labels.max() < classes)):
+        if labels.dtype.kind not in "iu" or (labels.size and (labels.min() < 0 or labels.max() >= classes)):
             raise ReportError(f"{path}: {name} must hold labels in 0…{classes - 1}")
     if evaluation.residual.ndim != 1:
         raise ReportError(f"{path}: residual must hold one value a sample, got {evaluation.residual.shape}")

@@ -6,6 +6,7 @@ Each takes the run as it was read and returns HTML; where the run left nothing t
 from collections import Counter
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from holoprop.report.drawing import inline_svg
 from holoprop.report.figures import (
@@ -284,8 +285,8 @@ def _outcomes(certificate: Certificate) -> Markup:
 def _outcome_caption(run: Run, certificate: Certificate) -> Markup:
     last = run.epochs[-1] if run.epochs else None
     text = (
-        "How the solver ended in the free phase of the gradient check. Samples of which some phase, free or nudged, did "
-        f"not settle: {percent(certificate.unsettled_share)}."
+        "How the solver ended in the free phase of the gradient check. Samples of which some phase, free or nudged, "
+        f"did not settle: {percent(certificate.unsettled_share)}."
     )
     if last is not None:
         text += f" Unsettled in the last epoch: {percent(last.unsettled)} of training samples"
@@ -293,7 +294,7 @@ def _outcome_caption(run: Run, certificate: Certificate) -> Markup:
     return escaped(text)
 
 
-def _svg(figure: object, name: str, description: str) -> Markup:
+def _svg(figure: Figure, name: str, description: str) -> Markup:
     return Markup(inline_svg(figure, name, description))
 
 

@@ -68,7 +68,9 @@ def train_step(
     """
     net = state.net
     estimate = estimator(net, x, y, key=key, memory=state.memory)
-    updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
+    # Optax counts on JAX's default promotion (Adam raises a float to an integer power), whatever the caller has set.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
     kept = estimate.certificate.kept
     norm = optax.global_norm(estimate.gradient)
     proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)

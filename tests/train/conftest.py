@@ -1,4 +1,4 @@
-"""One tiny problem for all tests of training, so that its step is compiled once: optimisers are compared by identity."""
+"""One tiny problem for all tests of training, so that its step is compiled once (optimisers compare by identity)."""
 
 import dataclasses
 import json
