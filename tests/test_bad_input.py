@@ -22,7 +22,14 @@ from holoprop.experiments.config import parse_config
 from holoprop.experiments.sources import load_config
 from holoprop.experiments.training import run_training
 
-TINY = ("network.hidden=[12]", "data.train_limit=60", "data.test_limit=40", "training.epochs=1")
+TINY = (
+    "network.hidden=[12]",
+    "estimator.name=implicit",
+    "estimator.solver=alternating",
+    "data.train_limit=60",
+    "data.test_limit=40",
+    "training.epochs=1",
+)
 
 
 def line_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -216,14 +223,14 @@ def test_commands(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("runs") / "digits-mlp"
-    run_training(load_config("digits-mlp", [*TINY, "estimator.name=implicit"]), folder)
+    run_training(load_config("digits-mlp", TINY), folder)
     return folder
 
 
 def test_runs_that_are_there(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each misuse of a finished run, which is untouched in the end."""
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    sets = [f"--set={override}" for override in (*TINY, "estimator.name=implicit")]
+    sets = [f"--set={override}" for override in TINY]
 
     def train(*arguments: str) -> str:
         return line_of(capsys, "train", "digits-mlp", "--folder", str(run.parent), *sets, *arguments)

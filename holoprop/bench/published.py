@@ -7,10 +7,10 @@ The network is its scalar potential, nudge included,
 and every step moves all layers at once by automatic differentiation of `Φ`. There are `T1` steps without nudge, then,
 for one point of the circle after the other, `T2` steps from the free state, all unrolled in Python. The estimator is
 written for one sample, mapped over the batch, and its gradients are averaged. Off the real line states, inputs and
-parameters are all complex64.
+parameters are all complex64; on it they may stay real (`complex_throughout`).
 
-Nothing here is slow on purpose: the whole training step is one compiled function, conjugate points are not run,
-arithmetic is real where nudges are, and what the compiler can share between steps (the input's product) it does share.
+Nothing here is slow on purpose: the whole training step is one compiled function, conjugate points are not run, and
+what the compiler can share between steps (the input's product) it does share.
 
 Source: Laborieux & Zenke 2022 (arXiv 2209.00530), written from its description.
 """

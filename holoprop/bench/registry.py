@@ -1,12 +1,13 @@
 """Which benchmarks there are, by name."""
 
+import functools
 from collections.abc import Callable, Sequence
 
-from holoprop.bench.mlp import TABLE_1, run_mlp
+from holoprop.bench.mlp import TABLE_1, TABLE_1_MIXED, run_mlp
 from holoprop.bench.row import Progress, Row
 
 _BENCHMARKS: dict[str, Callable[[Progress], Row]] = {
-    TABLE_1.name: lambda progress: run_mlp(TABLE_1, progress),
+    benchmark.name: functools.partial(run_mlp, benchmark) for benchmark in (TABLE_1, TABLE_1_MIXED)
 }
 
 

@@ -51,7 +51,8 @@ def new_axes(xlabel: str, ylabel: str, *, height: float | None = None) -> tuple[
 
 def legend_above(axes: Axes, *, columns: int = 3) -> None:
     """Put the legend between the top edge and the axes, where it can hide no data."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, columnspacing=1.4, handlelength=1.6)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, columnspacing=1.4, handlelength=1.6)
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
@@ -114,6 +115,12 @@ def decades_around(values: np.ndarray, *, at_least: int = 2) -> tuple[int, int]:
     logs = np.log10(values)
     low, high = math.floor(logs.min()), math.ceil(logs.max())
     return min(low, high - at_least), high
+
+
+def scientific(value: float) -> str:
+    """Return `4.4·10⁻⁴` for 4.4e-4."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}·{power_of_ten(int(exponent))}" if value else "0"
 
 
 def power_of_ten(exponent: int) -> str:

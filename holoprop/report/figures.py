@@ -25,7 +25,7 @@ def loss_figure(run: Run, unit: str) -> Figure:
     """Draw the loss of single training steps, and of epochs on the training and test set."""
     with house_style():
         figure, axes = _progress_axes(run, f"loss ({unit})")
-        _plot_steps(axes, run, [record.loss for record in run.steps], "single steps")
+        _plot_steps(axes, run, [record.loss for record in run.steps])
         _plot_epochs(axes, run, [record.train_loss for record in run.epochs], "training", 0)
         _plot_epochs(axes, run, [record.test_loss for record in run.epochs], "test", 1)
         _scale_loss(axes)
@@ -38,7 +38,7 @@ def accuracy_figure(run: Run) -> Figure:
     with house_style():
         figure, axes = _progress_axes(run, "accuracy (% of samples)")
         if not run.epochs:
-            _plot_steps(axes, run, _percent([record.accuracy for record in run.steps]), "single steps")
+            _plot_steps(axes, run, _percent([record.accuracy for record in run.steps]))
         _plot_epochs(axes, run, _percent([record.train_accuracy for record in run.epochs]), "training", 0)
         _plot_epochs(axes, run, _percent([record.test_accuracy for record in run.epochs]), "test", 1)
         axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
@@ -51,10 +51,20 @@ def unsettled_figure(run: Run) -> Figure:
     with house_style():
         figure, axes = _progress_axes(run, "unsettled (% of samples)")
         if not run.epochs:
-            _plot_steps(axes, run, _percent([record.unsettled for record in run.steps]), "single steps")
+            _plot_steps(axes, run, _percent([record.unsettled for record in run.steps]))
         _plot_epochs(axes, run, _percent([record.unsettled for record in run.epochs]), "training", 0)
         _plot_epochs(axes, run, _percent([record.test_unsettled for record in run.epochs]), "test", 1)
         axes.set_ylim(0, max(1.0, 1.05 * axes.get_ylim()[1]))
+        legend_above(axes)
+    return figure
+
+
+def sweeps_figure(run: Run) -> Figure:
+    """Draw how many settling steps the free phase took."""
+    with house_style():
+        figure, axes = _progress_axes(run, "steps of the free phase (mean)")
+        _plot_epochs(axes, run, [record.sweeps for record in run.epochs], "training", 0)
+        axes.set_ylim(bottom=0, top=1.1 * axes.get_ylim()[1])
         legend_above(axes)
     return figure
 
@@ -78,12 +88,12 @@ def alignment_figure(total: Agreement, layers: Sequence[Agreement]) -> Figure:
             below = 1 - row.cosine < LEAST_DIFFERENCE
             value = math.log10(max(1 - row.cosine, LEAST_DIFFERENCE))
             colour = COLOURS["vermilion" if row is total else "blue"]
-            axes.plot([high, value], [place, place], color=COLOURS["grid"], linewidth=1, zorder=1)
+            axes.plot([low, value], [place, place], color=COLOURS["grid"], linewidth=1.4, zorder=1)
             axes.plot(value, place, marker="<" if below else "D" if row is total else "o", color=colour, clip_on=False)
         axes.set_yticks(places, [row.name for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, pad=7)
     return figure
 
 
@@ -115,7 +125,8 @@ def residual_histogram(residual: np.ndarray, tolerance: float | None) -> Figure:
             axes.axvline(place, color=COLOURS["muted"], linestyle="--", linewidth=1)
             above = axes.get_xaxis_transform()
             axes.text(place, 1.01, "tolerance", transform=above, va="bottom", ha="center", fontsize=9)
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.set_ylim(top=1.06 * axes.get_ylim()[1])
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
         axes.grid(visible=False, axis="x")
     return figure
 
@@ -165,7 +176,7 @@ def circle_figure(certificate: Certificate, free_tolerance: float | None, nudged
 
 def _progress_axes(run: Run, ylabel: str) -> tuple[Figure, Axes]:
     figure, axes = new_axes("epoch" if run.epochs else "training step", ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
     if run.epochs:
         axes.set_xlim(0, _epoch_at(run, max([run.epochs[-1].step, *(record.step for record in run.steps)])) * 1.02)
     return figure, axes
@@ -175,9 +186,17 @@ def _epoch_at(run: Run, step: int) -> float:
     return step * run.epochs[-1].epoch / run.epochs[-1].step
 
 
-def _plot_steps(axes: Axes, run: Run, values: _Values, label: str) -> None:
+def _plot_steps(axes: Axes, run: Run, values: _Values) -> None:
+    if all(value is None for value in values):
+        return
     places = [_epoch_at(run, record.step) if run.epochs else record.step for record in run.steps]
-    axes.plot(places, _array(values), color=COLOURS["muted"], alpha=0.4, linewidth=0.8, label=label, zorder=1)
+    if run.epochs:
+        axes.plot(
+            places, _array(values), color=COLOURS["muted"], alpha=0.4, linewidth=0.8, label="single steps", zorder=1
+        )
+    else:
+        # As long as there is nothing else to see, they are no background.
+        axes.plot(places, _array(values), color=COLOURS["blue"], linewidth=1.2, label="single steps", clip_on=False)
 
 
 def _plot_epochs(axes: Axes, run: Run, values: _Values, label: str, which: int) -> None:
@@ -204,8 +223,9 @@ def _scale_loss(axes: Axes) -> None:
     if not len(values) or values.min() <= 0:
         return
     axes.set_yscale("log")
-    narrow = values.max() / values.min() < 1000
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=12))
+    ratio = values.max() / values.min()
+    ticks = (1, 1.5, 2, 3, 5, 7) if ratio < 5 else (1, 2, 5) if ratio < 1000 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=ticks, numticks=12))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -223,7 +243,8 @@ def _angle(point: complex) -> float:
 
 
 def _on_one_circle(points: Sequence[complex]) -> bool:
-    return bool(points) and max(map(abs, points)) - min(map(abs, points)) <= 1e-5
+    """Whether angles tell all; real nudges read better as numbers."""
+    return any(point.imag for point in points) and max(map(abs, points)) - min(map(abs, points)) <= 1e-5
 
 
 def _nudge_names(points: Sequence[complex]) -> list[str]:

@@ -23,8 +23,12 @@ def mistakes(run: Run) -> Markup:
     return section(
         "mistakes",
         title,
-        panel(_confusion(evaluation.confusion, names), _confusion_caption(evaluation, names)),
-        _examples(evaluation, names),
+        element(
+            "div",
+            panel(_confusion(evaluation.confusion, names), _confusion_caption(evaluation, names)),
+            _examples(evaluation, names),
+            class_="panels",
+        ),
     )
 
 
@@ -104,4 +108,4 @@ def _examples(evaluation: EvaluationArrays, names: tuple[str, ...]) -> Markup:
         f"{len(cards)} of {wrong} mistakes, as true → predicted, those first of which the network was surest. Odd "
         "samples are forgivable; clear ones point to a fault."
     )
-    return panel(element("ul", *cards, class_="examples"), caption)
+    return panel(element("ul", *cards, class_="examples" if max(map(len, names)) <= 3 else "examples named"), caption)

@@ -43,6 +43,7 @@ class EpochRecord(BaseModel):
     test_loss: float | None = None
     test_accuracy: float | None = None
     test_unsettled: float | None = None
+    sweeps: float | None = None
 
 
 class Agreement(BaseModel):

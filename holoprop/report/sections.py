@@ -4,11 +4,12 @@ Each takes the run as it was read and returns HTML; where the run left nothing t
 """
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from holoprop.report.drawing import inline_svg
+from holoprop.report.drawing import inline_svg, power_of_ten, scientific
 from holoprop.report.figures import (
     LEAST_DIFFERENCE,
     accuracy_figure,
@@ -16,6 +17,7 @@ from holoprop.report.figures import (
     circle_figure,
     loss_figure,
     residual_histogram,
+    sweeps_figure,
     unsettled_figure,
 )
 from holoprop.report.markup import Markup, absent, element, escaped, joined, panel, section, table
@@ -58,29 +60,20 @@ def learning_curves(run: Run) -> Markup:
     if not run.steps and not run.epochs:
         return section("curves", "Learning curves", absent("Nothing was recorded yet: metrics.jsonl holds no records."))
     unit = {"cross_entropy": "nats", "squared_error": "squared error"}.get(str(run.setting("network", "cost")), "cost")
-    note = "" if run.epochs else " No epoch has ended yet, so only single steps are shown."
-    shares = [
-        share for record in run.epochs for share in (record.unsettled, record.test_unsettled) if share is not None
-    ]
-    shares = shares or [record.unsettled for record in run.steps if record.unsettled is not None]
-    unsettled = (
-        "Every sample came to rest in every epoch: the lines lie on zero."
-        if not any(shares)
-        else f"The highest share was {percent(max(shares))}. Gradients from states that have not settled are not to be "
-        "trusted; where this rises during training, weights have grown."
-    )
+    unsettled = _svg(unsettled_figure(run), "unsettled", "share of unsettled samples")
     pictures = [
-        panel(
-            _svg(loss_figure(run, unit), "loss", "loss over training"),
-            "Both lines should fall; a test loss that rises again means overfitting. Training values are means over "
-            f"each epoch, while the network still changes; grey: single steps.{note}",
-        ),
-        panel(
-            _svg(accuracy_figure(run), "accuracy", "accuracy over training"),
-            f"Share of samples classified correctly. The gap between the lines is the generalisation gap.{note}",
-        ),
-        panel(_svg(unsettled_figure(run), "unsettled", "share of unsettled samples"), unsettled + note),
+        panel(_svg(loss_figure(run, unit), "loss", "loss over training"), _loss_caption(run)),
+        panel(_svg(accuracy_figure(run), "accuracy", "accuracy over training"), _accuracy_caption(run)),
+        panel(unsettled, _unsettled_caption(run)),
     ]
+    if any(record.sweeps is not None for record in run.epochs):
+        pictures.append(
+            panel(
+                _svg(sweeps_figure(run), "sweeps", "settling steps over training"),
+                "How long the free states took to settle. It grows with the weights; a steep rise warns of states that "
+                "soon will not settle at all.",
+            )
+        )
     return section("curves", "Learning curves", element("div", *pictures, class_="panels"))
 
 
@@ -144,7 +137,7 @@ def rest_states(run: Run) -> Markup:
                 _svg(circle_figure(certificate, free_tolerance, nudged_tolerance), "circle", "residuals at each nudge"),
                 _circle_caption(certificate),
             ),
-            panel(_outcomes(certificate), _outcome_caption(run, certificate)),
+            panel(_outcomes(certificate), _outcome_caption(run, certificate), class_="wide"),
         ]
     lead = element(
         "p", "The gradient is exact only at rest. The residual ‖σ(a(s)) − s‖ says how far from it a state is."
@@ -163,7 +156,10 @@ def environment(run: Run) -> Markup:
     if run.environment is None:
         return section("environment", title, absent("Not there: the run has no environment.json."))
     names = {"x64": "float64 switched on", "date": "begun"}
-    rows = [(names.get(key, key), _shown(value)) for key, value in run.environment.items()]
+    rows = [
+        (names.get(key, key), _date(value) if key == "date" else _shown(value))
+        for key, value in run.environment.items()
+    ]
     return section("environment", title, table((), rows, class_="facts"))
 
 
@@ -199,7 +195,7 @@ def _cosine(run: Run) -> tuple[str, str]:
     total = run.check.total
     if total.cosine is None or total.relative_error is None:
         return "–", "no sample came to rest"
-    return f"{total.cosine:.7f}", f"relative error {total.relative_error:.1e}, {run.check.samples} test samples"
+    return f"{total.cosine:.7f}", f"relative error {scientific(total.relative_error)}, {run.check.samples} test samples"
 
 
 def _pace(run: Run, seconds: float) -> str:
@@ -231,7 +227,7 @@ def _progress(run: Run) -> Markup:
     files = {"gradient_check.json": run.check, "evaluation.npz": run.evaluation, "environment.json": run.environment}
     missing = [name for name, content in files.items() if content is None]
     if missing:
-        remarks.append(f"The run did not leave {' and '.join(missing)}, so those parts of this page are empty.")
+        remarks.append(f"Parts of this page are empty, for want of {', '.join(missing)}.")
     if run.evaluation is not None and run.evaluation.samples and run.epochs:
         last, share = run.epochs[-1].test_accuracy, run.evaluation.correct / run.evaluation.samples
         if last is not None and abs(last - share) > 1e-6:
@@ -239,24 +235,57 @@ def _progress(run: Run) -> Markup:
                 f"Evaluation and gradient check are of another state of the network (test accuracy {percent(share)}) "
                 "than the last epoch."
             )
-    return element("p", element("b", "Unfinished. "), " ".join(remarks), class_="warning") if remarks else Markup("")
+    if not remarks:
+        return Markup("")
+    ended = run.check is not None and run.evaluation is not None and not (isinstance(wanted, int) and done < wanted)
+    return element("p", element("b", "Note. " if ended else "Unfinished. "), " ".join(remarks), class_="warning")
+
+
+def _loss_caption(run: Run) -> str:
+    if not run.epochs:
+        return (
+            "It should fall, if not from one step to the next. No epoch has ended yet, so there are single steps only."
+        )
+    return (
+        "Both lines should fall; a test loss that rises again means overfitting. Training values are means over each "
+        "epoch, while the network still changes; grey: single steps."
+    )
+
+
+def _accuracy_caption(run: Run) -> str:
+    if not run.epochs:
+        return "Share of samples classified correctly in single batches."
+    return "Share of samples classified correctly. The gap between the lines is the generalisation gap."
+
+
+def _unsettled_caption(run: Run) -> str:
+    shares = [record.unsettled for record in run.epochs or run.steps]
+    shares += [record.test_unsettled for record in run.epochs]
+    highest = max((share for share in shares if share is not None), default=0.0)
+    if not highest:
+        return "Share of samples that did not come to rest. It is zero throughout: every one did."
+    return (
+        f"Share of samples that did not come to rest, at most {percent(highest)}. Gradients from unsettled states are not "
+        "to be trusted; where the share rises during training, weights have grown."
+    )
 
 
 def _agreement(row: Agreement) -> tuple[str, str, str]:
     if row.cosine is None or row.relative_error is None:
         return "–", "–", "–"
-    return f"{row.cosine:.7f}", f"{max(1 - row.cosine, 0):.1e}", f"{row.relative_error:.1e}"
+    distance = 1 - row.cosine
+    apart = scientific(distance) if distance >= LEAST_DIFFERENCE else f"< {power_of_ten(-16)}"
+    return f"{row.cosine:.7f}", apart, scientific(row.relative_error)
 
 
 def _histogram_caption(residual: np.ndarray, tolerance: float | None) -> str:
     finite = residual[np.isfinite(residual)]
-    text = (
-        f"Free residuals of {len(residual)} test samples after training: median {np.median(finite):.1e}, "
-        f"largest {finite.max():.1e}."
-    )
+    median, largest = (scientific(float(pick(finite))) for pick in (np.median, np.max))
+    text = f"Free residuals of {len(residual)} test samples after training: median {median}, largest {largest}."
     if tolerance is not None:
         above = len(residual) - int((finite <= tolerance).sum())
-        text += f" Left of the tolerance {tolerance:.1e} a state counts as settled; {above} of them lie beyond it."
+        beyond = f"{above} {'lie' if above > 1 else 'lies'}" if above else "none lies"
+        text += f" Up to the tolerance, {scientific(tolerance)}, a state counts as settled; {beyond} beyond it."
     if lost := len(residual) - len(finite):
         text += f" {lost} are not finite and not drawn."
     return text
@@ -296,6 +325,13 @@ def _outcome_caption(run: Run, certificate: Certificate) -> Markup:
 
 def _svg(figure: Figure, name: str, description: str) -> Markup:
     return Markup(inline_svg(figure, name, description))
+
+
+def _date(value: object) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(value)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return str(value)
 
 
 def _shown(value: object) -> str:

@@ -72,7 +72,7 @@ def train_step(
     with jax.numpy_dtype_promotion("standard"):
         updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
     kept = estimate.certificate.kept
-    norm = optax.global_norm(estimate.gradient)
+    norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(estimate.gradient)))
     proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)
     # Of the new parameters too: were they not finite, no sample would settle any more, and all be masked from then on.
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_parameters(proposed.net))]

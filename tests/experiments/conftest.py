@@ -8,9 +8,13 @@ import pytest
 from holoprop.experiments.config import Config
 from holoprop.experiments.sources import load_config
 
+# Plain alternation compiles in a fraction of Anderson's time; what these tests are about does not depend on it.
 TINY = (
     "network.hidden=[12]",
     "estimator.points=4",
+    "estimator.radius=0.1",
+    "estimator.solver=alternating",
+    "estimator.tolerance=none",
     "data.train_limit=60",
     "data.test_limit=40",
     "training.epochs=2",

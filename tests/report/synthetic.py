@@ -102,32 +102,36 @@ def _metrics(random: np.random.Generator, epochs: int, last_accuracy: float) -> 
         loss = 0.05 + 2.2 * np.exp(-1.1 * epoch**0.7)
         unsettled = 0.002 * max(0, epoch - 4)
         for step in range((epoch - 1) * STEPS_PER_EPOCH + 10, epoch * STEPS_PER_EPOCH + 1, 10):
-            records.append({
-                "kind": "step",
-                "step": step,
-                "epoch": epoch,
-                "loss": float(loss * random.uniform(0.6, 1.6)),
-                "accuracy": float(np.round(20 * random.uniform(1 - 0.4 / epoch, 1)) / 20),
-                "kept": 20,
-                "unsettled": unsettled,
-                "gradient_norm": float(loss),
-                "seconds": 0.01 * step,
-            })
+            records.append(
+                {
+                    "kind": "step",
+                    "step": step,
+                    "epoch": epoch,
+                    "loss": float(loss * random.uniform(0.6, 1.6)),
+                    "accuracy": float(np.round(20 * random.uniform(1 - 0.4 / epoch, 1)) / 20),
+                    "kept": 20,
+                    "unsettled": unsettled,
+                    "gradient_norm": float(loss),
+                    "seconds": 0.01 * step,
+                }
+            )
         test = last_accuracy if epoch == epochs else last_accuracy - 0.3 / epoch**1.5 + (0.02 if epoch == 9 else 0)
-        records.append({
-            "kind": "epoch",
-            "epoch": epoch,
-            "step": epoch * STEPS_PER_EPOCH,
-            "train_loss": float(loss),
-            "train_accuracy": float(1 - 0.35 / epoch**1.2),
-            "unsettled": unsettled,
-            "residual_log10": -5.2,
-            "sweeps": 11.5,
-            "seconds": 1.25,
-            "test_loss": float(0.08 + loss),
-            "test_accuracy": float(test),
-            "test_unsettled": unsettled / 2,
-        })
+        records.append(
+            {
+                "kind": "epoch",
+                "epoch": epoch,
+                "step": epoch * STEPS_PER_EPOCH,
+                "train_loss": float(loss),
+                "train_accuracy": float(1 - 0.35 / epoch**1.2),
+                "unsettled": unsettled,
+                "residual_log10": -5.2,
+                "sweeps": 11.5,
+                "seconds": 1.25,
+                "test_loss": float(0.08 + loss),
+                "test_accuracy": float(test),
+                "test_unsettled": unsettled / 2,
+            }
+        )
     return records
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-import jax
+import jax.numpy as jnp
 import pytest
 
 import holoprop as hp
@@ -145,7 +145,10 @@ def test_what_must_be_the_same(straight, run, problem, tmp_path):
     _, folder = straight
     (tmp_path / "checkpoint.eqx").write_bytes((folder / "checkpoint.eqx").read_bytes())
     x, y = problem.train
-    wider = hp.mlp(6, (8, 8), 3, key=jax.random.key(0))
+    first, _ = problem.net.connections
+    wide = hp.Dense(jnp.zeros((8, 8), jnp.float32), jnp.zeros(8, jnp.float32))
+    readout = hp.Readout(jnp.zeros((8, 3), jnp.float32), problem.net.readout.bias)
+    wider = hp.LayeredNetwork((first, wide), readout, problem.net.activation, problem.net.cost)
     for options, message in [
         ({"seed": 4}, "belongs to another run: seed is 3 there but 4 here"),
         ({"batch_size": 4}, "belongs to another run: batch_size is 5 there but 4 here"),

@@ -1,0 +1,108 @@
+"""One step. Oracles: the estimator called by itself, plain SGD written out, no change after a step that fails."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import holoprop as hp
+from holoprop.train.checkpoint import load_checkpoint
+from holoprop.train.step import initial_train_state, train_step
+
+KEY = jax.random.key(0)
+MOMENTUM = optax.sgd(0.1, momentum=0.9)
+UNSETTLED = hp.Holomorphic(points=2, solver=hp.Picard(max_steps=1))
+
+
+@pytest.fixture(scope="module")
+def batch(problem):
+    x, y = problem.train
+    return x[: problem.batch_size], y[: problem.batch_size]
+
+
+def test_sgd_step_follows_the_estimate(problem, batch):
+    """`net − lr·gradient`, and metrics of the estimate it was taken with."""
+    estimate = problem.estimator(problem.net, *batch)
+    state = initial_train_state(problem.net, problem.estimator, problem.sgd, problem.batch_size)
+    new, metrics = train_step(state, *batch, KEY, problem.estimator, problem.sgd)
+    expected = jax.tree.map(lambda p, g: p - problem.learning_rate * g, problem.net, estimate.gradient)
+    for moved, wanted, old in zip(*map(jax.tree.leaves, (new.net, expected, problem.net)), strict=True):
+        # Compiled apart, so equal up to rounding: of the settled states, divided by the radius 0.1.
+        np.testing.assert_allclose(moved, wanted, rtol=0, atol=2e-5)
+        assert np.abs(np.asarray(moved) - np.asarray(old)).max() > 1e-3
+    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(estimate.gradient)])
+    np.testing.assert_allclose(metrics.gradient_norm, np.linalg.norm(flat), rtol=1e-3)
+    np.testing.assert_allclose(metrics.loss, estimate.loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics.accuracy, (np.argmax(estimate.logits, 1) == batch[1]).mean())
+    np.testing.assert_allclose(metrics.sweeps, np.mean(estimate.rest.steps))
+    np.testing.assert_allclose(metrics.residual_log10, np.log10(estimate.rest.residual).mean(), rtol=0.05)
+    assert (int(metrics.kept), float(metrics.unsettled), bool(metrics.moved)) == (problem.batch_size, 0, True)
+
+
+def test_no_sample_kept_moves_nothing(problem, batch, assert_identical):
+    """Neither the parameters nor the momentum, which by itself would go on moving them."""
+    state = initial_train_state(problem.net, problem.estimator, MOMENTUM, problem.batch_size)
+    state = eqx.tree_at(lambda s: s.optimizer_state, state, jax.tree.map(jnp.ones_like, state.optimizer_state))
+    new, metrics = train_step(state, *batch, KEY, UNSETTLED, MOMENTUM)
+    assert_identical(new, state)
+    assert (int(metrics.kept), float(metrics.unsettled), bool(metrics.moved)) == (0, 1, False)
+    assert np.isnan(metrics.loss) and np.isnan(metrics.accuracy) and float(metrics.gradient_norm) == 0
+
+
+def test_no_sample_kept_is_recorded(problem, tmp_path, records, assert_identical):
+    result = problem.fit(estimator=UNSETTLED, optimizer=MOMENTUM, folder=tmp_path, log_every=1)
+    assert_identical(result.net, problem.net)
+    *steps, epoch = records(tmp_path)
+    assert len(steps) == problem.steps_per_epoch
+    for record in steps:
+        assert (record["loss"], record["accuracy"], record["kept"], record["moved"]) == (None, None, 0, False)
+    assert (epoch["train_loss"], epoch["train_accuracy"], epoch["unsettled"]) == (None, None, 1)
+
+
+class Reckless(hp.AbstractCost):
+    """The squared error, but infinite where a logit exceeds 30."""
+
+    def __call__(self, logits, target):
+        error = logits - target.astype(logits.dtype)
+        return jnp.sum(error * error) / jnp.where(jnp.max(logits.real) > 30, 0, 2).astype(logits.dtype)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(problem, tmp_path, records):
+    """The last good checkpoint is kept: of the step before the one the message names."""
+    net = eqx.tree_at(lambda net: net.cost, problem.net, Reckless())
+    estimator = hp.Holomorphic(points=2, radius=0.1, solver=hp.Picard(), unsettled="keep")
+    optimizer = optax.sgd(5.0)
+    with pytest.raises(hp.TrainingError, match=r"^step \d+: loss, gradient or parameters are not finite") as raised:
+        problem.fit(
+            net=net,
+            estimator=estimator,
+            optimizer=optimizer,
+            epochs=50,
+            folder=tmp_path,
+            log_every=1,
+            checkpoint_every=1,
+        )
+    message = str(raised.value)
+    assert message.endswith("the last good checkpoint is kept: lower the learning rate or the radius")
+    assert "\n" not in message
+    failed = int(message.split(":")[0].removeprefix("step "))
+    assert failed > 2
+    assert max(record["step"] for record in records(tmp_path)) == failed - 1
+    like = initial_train_state(net, estimator, optimizer, problem.batch_size)
+    state, header = load_checkpoint(tmp_path / "checkpoint.eqx", like)
+    assert header["step"] == failed - 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.net))
+
+
+def test_parameters_that_overflow_end_the_run(problem, tmp_path):
+    """With a finite gradient, so that nothing but the new parameters tells; the checkpoint stays, to the byte."""
+    problem.fit(folder=tmp_path)
+    before = (tmp_path / "checkpoint.eqx").read_bytes()
+    overflowing = optax.chain(optax.scale(1e30), optax.scale(-1e30))
+    like = initial_train_state(problem.net, problem.estimator, overflowing, problem.batch_size)
+    with pytest.raises(hp.TrainingError, match=r"^step 5: loss, gradient or parameters are not finite \(loss \d"):
+        problem.fit(optimizer=overflowing, folder=tmp_path, epochs=2, resume=True)
+    assert (tmp_path / "checkpoint.eqx").read_bytes() == before
+    assert load_checkpoint(tmp_path / "checkpoint.eqx", like)[1]["step"] == 4
