@@ -17,6 +17,7 @@ import pytest
 
 import holoprop as hp
 from holoprop import cli
+from holoprop.bench import benchmark_names
 from holoprop.data.loading import load_dataset
 from holoprop.experiments.config import parse_config
 from holoprop.experiments.sources import load_config
@@ -189,7 +190,10 @@ COMMANDS = {
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
     "unknown command": (["frobnicate"], "No such command 'frobnicate'. (holoprop --help)"),
     "unknown option": (["presets", "--all"], "No such option: --all (holoprop --help)"),
-    "unknown benchmark": (["bench", "--only", "mlp"], "unknown benchmark 'mlp'; known are mlp-table1"),
+    "unknown benchmark": (
+        ["bench", "--only", "mlp"],
+        f"unknown benchmark 'mlp'; known are {', '.join(benchmark_names())}",
+    ),
     "no samples": (["check-gradient", "digits-mlp", "--samples", "0"], "samples must be at least 1, got 0"),
     "unknown set": (
         ["data", "fetch", "minst"],

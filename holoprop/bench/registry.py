@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from holoprop.bench.mlp import TABLE_1, TABLE_1_MIXED, run_mlp
+from holoprop.bench.dense import TABLE_1, TABLE_1_MIXED, run_mlp
 from holoprop.bench.row import Progress, Row
 
 _BENCHMARKS: dict[str, Callable[[Progress], Row]] = {

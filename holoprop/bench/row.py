@@ -1,6 +1,6 @@
 """A row of benchmark results, and rows as a table.
 
-    speedup = baseline_step_s / step_s,      gemm_share = gflops / gemm_gflops
+speedup = baseline_step_s / step_s,      gemm_share = gflops / gemm_gflops
 """
 
 import io

@@ -18,6 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
+from holoprop.report.markup import Markup
+from holoprop.report.wording import power_of_ten
+
 STYLE = Path(__file__).with_name("holoprop.mplstyle")
 """The style sheet of every picture."""
 
@@ -55,7 +58,7 @@ def legend_above(axes: Axes, *, columns: int = 3) -> None:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, columnspacing=1.4, handlelength=1.6)
 
 
-def inline_svg(figure: Figure, name: str, description: str) -> str:
+def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     """Return a figure as an `<svg>` element for a page.
 
     Colours become the page's, `var(--blue, #0072b2)`, and the page's font is used. Identifiers are made unique by
@@ -79,7 +82,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     view = re.search(r'viewBox="[^"]*"', text)
     body = text[text.index(">") + 1 :].strip()
     label = html.escape(description, quote=True)
-    return f'<svg class="plot" role="img" aria-label="{label}" {view[0] if view else ""}>{body}'
+    return Markup(f'<svg class="plot" role="img" aria-label="{label}" {view[0] if view else ""}>{body}')
 
 
 def png_address(pixels: np.ndarray) -> str:
@@ -115,14 +118,3 @@ def decades_around(values: np.ndarray, *, at_least: int = 2) -> tuple[int, int]:
     logs = np.log10(values)
     low, high = math.floor(logs.min()), math.ceil(logs.max())
     return min(low, high - at_least), high
-
-
-def scientific(value: float) -> str:
-    """Return `4.4·10⁻⁴` for 4.4e-4."""
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa}·{power_of_ten(int(exponent))}" if value else "0"
-
-
-def power_of_ten(exponent: int) -> str:
-    """Return `10⁻⁶` for -6: plain text, which needs no typesetting."""
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

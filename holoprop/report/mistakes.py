@@ -14,7 +14,7 @@ _IMAGE_WIDTH = 84
 """About how wide an example is shown, in CSS pixels."""
 
 
-def mistakes(run: Run) -> Markup:
+def confusion_and_mistakes(run: Run) -> Markup:
     """Return the confusion matrix and the example mistakes, the surest first."""
     title, evaluation = "Confusion matrix and mistakes", run.evaluation
     if evaluation is None:

@@ -8,19 +8,14 @@ from pathlib import Path
 from string import Template
 
 from holoprop.experiments.run_folder import write_text
+from holoprop.report.curves import learning_curves
+from holoprop.report.exactness import gradient_alignment, rest_states
 from holoprop.report.markup import escaped, joined
-from holoprop.report.mistakes import mistakes
+from holoprop.report.mistakes import confusion_and_mistakes
+from holoprop.report.overview import configuration, environment, headline
 from holoprop.report.records import Run, read_run
-from holoprop.report.sections import (
-    configuration,
-    environment,
-    gradient_alignment,
-    headline,
-    learning_curves,
-    rest_states,
-)
 
-_SECTIONS = (learning_curves, gradient_alignment, rest_states, mistakes, configuration, environment)
+_SECTIONS = (learning_curves, gradient_alignment, rest_states, confusion_and_mistakes, configuration, environment)
 
 
 def write_report(folder: Path) -> Path:

@@ -153,7 +153,7 @@ class _Stages(eqx.Module):
         patience: int,
         max_steps: int,
     ) -> "_Stages":
-        """Take note of a sweep: a stage ends when it diverges, cycles (plain), has had its steps, or stalls (accelerated).
+        """Take note of a sweep: a stage ends if it diverges, cycles (plain), stalls (accelerated) or runs out of steps.
 
         `back` is how far the sweep ended from the iterate before last.
         """

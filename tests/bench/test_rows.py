@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import holoprop as hp
-from holoprop.bench import benchmark_names, mlp, render_rows, run_benchmarks
+from holoprop.bench import benchmark_names, dense, render_rows, run_benchmarks
 from holoprop.bench.counting import SweepCounter
-from holoprop.bench.mlp import MlpBenchmark, Quoted, baseline_note, run_mlp
+from holoprop.bench.dense import MlpBenchmark, Quoted, baseline_note, run_mlp
 from holoprop.bench.published import PublishedSchedule
 
 FIELDS = {
@@ -96,7 +96,7 @@ def test_inputs_are_sparse_images_where_mnist_is_not(monkeypatch, tmp_path):
     # Nothing is downloaded: an empty cache means random images, 19 % of their pixels on (four standard deviations).
     monkeypatch.delenv("HOLOPROP_DATA", raising=False)
     monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path))
-    batches, name = mlp._batches(MlpBenchmark("any", batches=2))
+    batches, name = dense._batches(MlpBenchmark("any", batches=2))
     assert name == "random sparse images" and list(tmp_path.iterdir()) == []
     x = np.stack([x for x, _ in batches])
     assert x.shape == (2, 20, 784) and x.min() == 0 and x.max() < 1
