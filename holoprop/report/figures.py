@@ -79,7 +79,7 @@ def alignment_figure(total: Agreement, layers: Sequence[Agreement]) -> Figure:
         low, high = decades_around(np.append(drawn, 1e-4), at_least=3)
         show_decades(axes, "x", low, high)
         axes.axvline(-4, color=COLOURS["muted"], linestyle="--", linewidth=1)
-        axes.text(-4, 1.0, " cosine 0.9999", transform=axes.get_xaxis_transform(), va="bottom", ha="center", fontsize=9)
+        axes.text(-4, 1.0, "cosine 0.9999", transform=axes.get_xaxis_transform(), va="bottom", ha="center", fontsize=9)
         places = range(len(rows) - 1, -1, -1)
         for place, row in zip(places, rows, strict=True):
             if row.cosine is None:
@@ -110,11 +110,9 @@ def residual_histogram(residual: np.ndarray, tolerance: float | None) -> Figure:
         low, high = _show_residuals(axes, "x", marks, zero=zeros > 0)
         edges = np.linspace(low, high, 1 + (high - low) * max(1, 40 // (high - low)))
         width = edges[1] - edges[0]
-        settled = positive if tolerance is None else positive[positive <= tolerance]
+        settled = positive <= (math.inf if tolerance is None else tolerance)
         # Bars of their own for either side of the tolerance, so that a bin it cuts through shows both.
-        good, bad = (
-            np.histogram(np.log10(part), edges)[0] for part in (settled, positive[~np.isin(positive, settled)])
-        )
+        good, bad = (np.histogram(np.log10(positive[side]), edges)[0] for side in (settled, ~settled))
         # A seam of paper between bars reads better than an outline.
         axes.bar(edges[:-1], good, 0.9 * width, align="edge", color=COLOURS["blue"])
         axes.bar(edges[:-1], bad, 0.9 * width, bottom=good, align="edge", color=COLOURS["vermilion"])
@@ -218,7 +216,7 @@ def _plot_epochs(axes: Axes, run: Run, values: _Values, label: str, which: int) 
 
 def _scale_loss(axes: Axes) -> None:
     """Make the loss axis logarithmic where all of it is positive, with ticks one can read off."""
-    values = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axes.lines])
+    values = np.array([value for line in axes.lines for value in np.asarray(line.get_ydata())], np.float64)
     values = values[np.isfinite(values)]
     if not len(values) or values.min() <= 0:
         return
@@ -256,7 +254,7 @@ def _nudge_names(points: Sequence[complex]) -> list[str]:
 def _nudge_label(points: Sequence[complex]) -> str:
     if not points:
         return "phase"
-    return f"nudge β = {abs(points[0]):g}·exp(iφ), φ (degrees)" if _on_one_circle(points) else "nudge β (no unit)"
+    return f"nudge β = {abs(points[0]):.4g}·exp(iφ), φ (degrees)" if _on_one_circle(points) else "nudge β (no unit)"
 
 
 def _array(values: _Values) -> np.ndarray:

@@ -92,6 +92,8 @@ def test_blocks_partition_the_layers_and_do_not_drive_themselves(depth):
     rng = np.random.default_rng(depth)
     net, _, _ = chain(depth, rng)
     assert sorted(layer for block in net.blocks for layer in block) == list(range(depth))
+    # The last layer, which nudges move, comes last.
+    assert all(net.blocks) and net.blocks[-1][-1] == depth - 1
     c = jnp.zeros(SIZES[1])
     s = tuple(jnp.asarray(p) for p in random_state(SIZES[1 : depth + 1], np.float64, rng))
     drives = jax.jit(lambda net, s: [net.drive_block(c, s, block) for block in range(len(net.blocks))])

@@ -41,9 +41,9 @@ class UserEnergy(hp.AbstractEnergyNetwork):
 
 
 class UserField(hp.AbstractNetwork):
-    """One recurrent layer whose weights are not symmetric: a drive, no potential. The readout is a field."""
+    """One recurrent layer whose weights are not symmetric: a drive, no potential. Built-in parts serve as fields."""
 
-    w: jax.Array
+    first: hp.Dense
     loop: jax.Array
     readout: hp.Readout
     activation: hp.AbstractActivation = hp.Tanh()
@@ -53,7 +53,7 @@ class UserField(hp.AbstractNetwork):
     classes: ClassVar = CLASSES
 
     def drive(self, c, s):
-        return (c @ self.w + s[0] @ self.loop,)
+        return (self.first.forward(c) + s[0] @ self.loop,)
 
 
 def arrays():
@@ -77,7 +77,8 @@ def pair(x64):
 def field(x64):
     rng = np.random.default_rng(5)
     w, loop, out = (rng.normal(size=shape) * 0.25 for shape in ((INPUTS, FIRST), (FIRST, FIRST), (FIRST, CLASSES)))
-    net = UserField(jnp.asarray(w), jnp.asarray(loop), hp.Readout(jnp.asarray(out), jnp.zeros(CLASSES)))
+    first, readout = hp.Dense(jnp.asarray(w), jnp.zeros(FIRST)), hp.Readout(jnp.asarray(out), jnp.zeros(CLASSES))
+    net = UserField(first, jnp.asarray(loop), readout)
     return net, rng.uniform(size=(BATCH, INPUTS)), (w, loop, out)
 
 
