@@ -31,7 +31,7 @@ class CompiledFunction:
     the wall and summed over cores; `peak_mb`: see `peak_megabytes`; `stored`: whether it came from an earlier run.
     """
 
-    run: jax.stages.Compiled
+    run: Callable[..., Any]
     seconds: float
     cpu_seconds: float
     peak_mb: float
@@ -54,6 +54,8 @@ def compile_stored(
 ) -> CompiledFunction:
     """Load `function`, compiled for these arguments, from an earlier run on this machine, else compile and store it.
 
+    The executable takes the same arguments and returns the leaves of the result, as a list.
+
     **Arguments:**
 
     - `name`: of the files.
@@ -67,7 +69,14 @@ def compile_stored(
     facts = {**describe_machine(), "shapes": str(shapes), "source": hashlib.sha256(source.encode()).hexdigest()}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     stem = (bench_cache() if folder is None else folder) / f"{name}-{digest}"
-    return _load(stem) or _store(stem, compile_timed(function, *arguments), facts)
+    # Only lists of arrays can be stored: the structure of a network does not survive pickling.
+    leaves, structure = jax.tree.flatten(arguments)
+
+    def flat(*leaves: Any) -> list[Any]:
+        return jax.tree.leaves(function(*jax.tree.unflatten(structure, leaves)))
+
+    compiled = _load(stem) or _store(stem, compile_timed(flat, *leaves), facts)
+    return dataclasses.replace(compiled, run=lambda *arguments: compiled.run(*jax.tree.leaves(arguments)))
 
 
 def bench_cache() -> Path:
@@ -120,8 +129,9 @@ def _load(stem: Path) -> CompiledFunction | None:
 
 
 def _store(stem: Path, compiled: CompiledFunction, facts: dict[str, Any]) -> CompiledFunction:
+    run: Any = compiled.run
     try:
-        payload = pickle.dumps(serialize_executable.serialize(compiled.run))
+        payload = pickle.dumps(serialize_executable.serialize(run))
         times = {"compile_s": compiled.seconds, "compile_cpu_s": compiled.cpu_seconds, "peak_mb": compiled.peak_mb}
         stem.parent.mkdir(parents=True, exist_ok=True)
         # The JSON last: it is what says that the executable is whole.

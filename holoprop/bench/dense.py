@@ -101,7 +101,7 @@ def run_mlp(benchmark: MlpBenchmark, progress: Progress) -> Row:
         return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
 
     ours = compile_timed(our_step, net, x, y)
-    progress(f"{benchmark.name}: compiling the published schedule (minutes, once per machine)")
+    progress(f"{benchmark.name}: compiling the published schedule (a minute; once per machine)")
     baseline = _compile_baseline(benchmark, net, x, y)
     progress(f"{benchmark.name}: gradients of both sides on {len(batches)} batches of {inputs}")
     cosine, baseline_cosine, flops = _gradients(net, batches, estimator, schedule)

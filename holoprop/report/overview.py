@@ -8,7 +8,7 @@ from holoprop.report.wording import date, duration, percent, scientific, shown
 def headline(run: Run) -> Markup:
     """Return name, what was trained, what is missing, and the five numbers that a person looks for first."""
     tested = [record for record in run.epochs if record.test_accuracy is not None]
-    seconds = sum(record.seconds for record in run.epochs)
+    seconds = sum((record.seconds for record in run.epochs), 0.0)
     tiles = [
         _tile("test accuracy, last epoch", *_accuracy(tested[-1] if tested else None)),
         # The first of equals, as everywhere else.

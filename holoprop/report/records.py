@@ -256,12 +256,12 @@ def _read_evaluation(path: Path) -> EvaluationArrays | None:
 
 
 def _check_shapes(evaluation: EvaluationArrays, path: Path) -> None:
-    classes, images = len(evaluation.confusion), evaluation.images
-    if evaluation.confusion.shape != (classes, classes) or evaluation.confusion.dtype.kind not in "iu":
+    confusion, images = evaluation.confusion, evaluation.images
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or confusion.dtype.kind not in "iu":
         raise ReportError(
-            f"{path}: confusion must be a square matrix of counts, got {evaluation.confusion.dtype} of shape "
-            f"{evaluation.confusion.shape}"
+            f"{path}: confusion must be a square matrix of counts, got {confusion.dtype} of shape {confusion.shape}"
         )
+    classes = len(confusion)
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
         raise ReportError(f"{path}: images must be (k, h, w) or (k, h, w, 3), got {images.shape}")
     for name in ("true", "predicted", "confidence"):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+import holoprop as hp
 from holoprop.bench.compiled import bench_cache, compile_stored, compile_timed
 from holoprop.bench.machine import describe_machine, gemm, gemm_rate, time_in_turns
 
@@ -80,17 +81,25 @@ def test_jax_own_cache_is_off_while_compiling_and_on_again_afterwards(tmp_path):
 class TestStore:
     """A stored executable gives what the fresh one gives, and is used only for what it was compiled for."""
 
+    net = hp.mlp(3, (2,), 2, key=jax.random.key(0))
     argument = jnp.arange(5.0)
 
     def compile(self, folder, source="one", argument=None):
         argument = self.argument if argument is None else argument
-        return compile_stored("square", lambda a: {"square": a * a}, argument, source=source, folder=folder)
+
+        def function(net, a):
+            return {"square": a * a, "net": net}
+
+        return compile_stored("square", function, self.net, argument, source=source, folder=folder)
 
     def test_second_run_reuses_executable_and_seconds(self, tmp_path):
         first, second = self.compile(tmp_path / "new"), self.compile(tmp_path / "new")
         assert (first.stored, second.stored) == (False, True)
         assert (second.seconds, second.cpu_seconds, second.peak_mb) == (first.seconds, first.cpu_seconds, first.peak_mb)
-        assert second.run(self.argument)["square"].tolist() == [0, 1, 4, 9, 16]
+        for compiled in (first, second):
+            *leaves, square = compiled.run(self.net, self.argument)
+            assert square.tolist() == [0, 1, 4, 9, 16]
+            assert [leaf.shape for leaf in leaves] == [(3, 2), (2,), (2, 2), (2,)]
 
     def test_other_source_or_shape_is_compiled_anew(self, tmp_path):
         self.compile(tmp_path)
@@ -103,7 +112,7 @@ class TestStore:
         (path,) = tmp_path.glob(f"*{suffix}")
         path.write_bytes(path.read_bytes()[:20])
         again = self.compile(tmp_path)
-        assert not again.stored and again.run(self.argument)["square"][4] == 16
+        assert not again.stored and again.run(self.net, self.argument)[-1][4] == 16
         assert self.compile(tmp_path).stored
 
     def test_nowhere_to_write_costs_nothing_but_the_store(self, tmp_path):

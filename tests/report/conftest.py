@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holoprop.report import write_report
 from tests.report.synthetic import write_run
 
 # No first-run pages, no updates, no telephoning home: the browser is to open one file and nothing else.
@@ -25,6 +26,14 @@ _SWITCHES = (
 def finished(tmp_path: Path) -> Path:
     """The folder of a run that came to its end."""
     return write_run(tmp_path / "runs" / "digits-mlp")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a folder with its page, shared by tests that change nothing in it."""
+    folder = write_run(tmp_path_factory.mktemp("runs") / "digits-mlp")
+    write_report(folder)
+    return folder
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ def test_decades_enclose_the_values(values: list[float], expected: tuple[int, in
 
 def test_numbers_are_worded() -> None:
     """Oracle: written out by hand."""
-    assert [duration(s) for s in (0.123456, 4.1, 99.96, 200, 7500)] == [
+    assert [duration(s) for s in (0.123456, 4.1, 99.96, 200.0, 7500.0)] == [
         "0.123 s",
         "4.1 s",
         "100 s",

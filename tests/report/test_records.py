@@ -45,9 +45,9 @@ def _flip(data: bytes) -> bytes:
 
 
 BROKEN = {
-    "no configuration": (lambda f: (f / "config.toml").unlink(), "config.toml is missing: it is not the folder of a run"),
+    "no configuration": (lambda f: (f / "config.toml").unlink(), "config.toml is missing: it is not the folder"),
     "no metrics": (lambda f: (f / "metrics.jsonl").unlink(), "metrics.jsonl is missing"),
-    "torn configuration": (_text("config.toml", lambda text: text[:20]), "config.toml is not TOML"),
+    "torn configuration": (_text("config.toml", lambda text: text[:12]), "config.toml is not TOML"),
     "not text": (_bytes("config.toml", lambda data: b"\xff" + data), "config.toml is damaged: it is not UTF-8"),
     "torn record": (_text("metrics.jsonl", lambda text: text.replace("}", "", 1)), "metrics.jsonl, line 1 is not JSON"),
     "unknown record": (
@@ -86,11 +86,11 @@ BROKEN = {
     "pickled arrays": (
         _arrays(residual=np.array([None, {}], dtype=object)), "evaluation.npz is not a readable .npz archive"
     ),
-    "oblong confusion": (_arrays(confusion=np.zeros((10, 9), int)), "evaluation.npz: confusion must be a square matrix"),
-    "flat confusion": (_arrays(confusion=np.zeros(10, int)), "evaluation.npz: confusion must be a square matrix"),
-    "no matrix": (_arrays(confusion=np.array(3)), "evaluation.npz: confusion must be a square matrix"),
-    "shares": (_arrays(confusion=np.full((10, 10), 0.1)), "evaluation.npz: confusion must be a square matrix of counts"),
-    "four channels": (_arrays(images=np.zeros((13, 8, 8, 4))), "evaluation.npz: images must be (k, h, w) or (k, h, w, 3)"),
+    "oblong confusion": (_arrays(confusion=np.zeros((10, 9), int)), "evaluation.npz: confusion must be a square"),
+    "flat confusion": (_arrays(confusion=np.zeros(10, int)), "evaluation.npz: confusion must be a square"),
+    "no matrix": (_arrays(confusion=np.array(3)), "evaluation.npz: confusion must be a square"),
+    "shares": (_arrays(confusion=np.full((10, 10), 0.1)), "confusion must be a square matrix of counts, got float64"),
+    "four channels": (_arrays(images=np.zeros((13, 8, 8, 4))), "images must be (k, h, w) or (k, h, w, 3)"),
     "too few labels": (_arrays(true=np.zeros(3, int)), "evaluation.npz: true must hold 13 values, got (3,)"),
     "a tenth digit": (_arrays(predicted=np.full(13, 10)), "evaluation.npz: predicted must hold labels in 0…9"),
     "residual matrix": (_arrays(residual=np.zeros((2, 2))), "evaluation.npz: residual must hold one value a sample"),
