@@ -91,8 +91,9 @@ def png_address(pixels: np.ndarray) -> str:
     **Arguments:** `pixels`: `(h, w)` or `(h, w, 3)`, 0…1; values beyond are clipped, NaN is 0.
     """
     buffer = io.BytesIO()
-    clean = np.clip(np.nan_to_num(pixels.astype(np.float64)), 0, 1)
-    image.imsave(buffer, clean, format="png", cmap="gray", vmin=0, vmax=1, metadata={"Software": "holoprop"})
+    levels = np.round(255 * np.clip(np.nan_to_num(pixels.astype(np.float64)), 0, 1)).astype(np.uint8)
+    colours = levels if levels.ndim == 3 else np.stack([levels] * 3, axis=-1)
+    image.imsave(buffer, colours, format="png", metadata={"Software": "holoprop"})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -90,7 +90,7 @@ def alignment_figure(total: Agreement, layers: Sequence[Agreement]) -> Figure:
             colour = COLOURS["vermilion" if row is total else "blue"]
             axes.plot([low, value], [place, place], color=COLOURS["grid"], linewidth=1.4, zorder=1)
             axes.plot(value, place, marker="<" if below else "D" if row is total else "o", color=colour, clip_on=False)
-        axes.set_yticks(places, [row.name for row in rows])
+        axes.set_yticks(places, [_shortened(row.name) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, pad=7)
@@ -232,6 +232,11 @@ def _show_residuals(axes: Axes, which: str, marks: np.ndarray, *, zero: bool) ->
     low, high = decades_around(marks if len(marks) else np.ones(1))
     show_decades(axes, which, low, high, zero=zero)
     return low, high
+
+
+def _shortened(name: str, longest: int = 30) -> str:
+    """The end of a long name, where parameters differ; the table beside the picture has all of it."""
+    return name if len(name) <= longest else "…" + name[1 - longest :]
 
 
 def _angle(point: complex) -> float:

@@ -78,7 +78,7 @@ def train_step(
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_parameters(proposed.net))]
     moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss) & jnp.all(jnp.stack(finite))
     new = jax.tree.map(lambda a, b: jnp.where(moved, a, b) if eqx.is_array(a) else a, proposed, state)
-    right = (jnp.argmax(estimate.logits, -1) == y) & kept
+    right = (jnp.argmax(estimate.logits, -1).astype(jnp.int32) == jnp.asarray(y).astype(jnp.int32)) & kept
     count = jnp.sum(kept.astype(norm.dtype))
     metrics = StepMetrics(
         loss=estimate.loss,
