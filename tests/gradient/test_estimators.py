@@ -92,7 +92,9 @@ def test_odd_numbers_of_points(mild):
     assert errors[2] < 1e-4
 
 
-@pytest.mark.parametrize(("hidden", "cost"), [((6,), "cross_entropy"), ((6, 5, 4), "cross_entropy")])
+@pytest.mark.parametrize(
+    ("hidden", "cost"), [((6,), "cross_entropy"), ((6, 5), "squared_error"), ((6, 5, 4), "cross_entropy")]
+)
 def test_gradient_is_the_derivative_of_the_loss(x64, hidden, cost):
     net = hp.mlp(5, hidden, 3, cost=cost, activation="tanh", weight_scale=0.5, key=jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (4, 5))
