@@ -7,6 +7,7 @@ At a rest state `s = σ(a(s))` with `D = σ'(a)` and `J = ∂a/∂s`, the error 
 It needs no nudge and no symmetry: it is what "backprop" means for a settling network.
 """
 
+import functools
 import itertools
 from typing import Any
 
@@ -132,7 +133,8 @@ def _flatten(state: State) -> Float[Array, " neurons"]:
     """
     size = sum(p.size for p in state)
     ends = itertools.accumulate(p.size for p in state)
-    return sum(jnp.pad(p.reshape(-1), (end - p.size, size - end)) for p, end in zip(state, ends, strict=True))
+    padded = (jnp.pad(p.reshape(-1), (end - p.size, size - end)) for p, end in zip(state, ends, strict=True))
+    return functools.reduce(jnp.add, padded)
 
 
 class Unrolled(AbstractEstimator):
