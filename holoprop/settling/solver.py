@@ -26,6 +26,8 @@ _COMPACT_FROM = 64
 """Below this many samples a step costs little more than its overhead, and compacting the batch gains nothing."""
 _COMPACT_SHARE = 8
 """The batch is compacted when at most one in this many samples is still under way."""
+_COMPACT_STEPS = 20
+"""Within this many steps stragglers cost less than compiling a second loop for them."""
 
 
 class Progress(eqx.Module):
@@ -84,7 +86,7 @@ def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Res
     """Run `solver` on `problem` from `state` until every sample has ended."""
     progress = solver.init(problem, state)
     lanes = math.prod(problem.lead)
-    if lanes >= _COMPACT_FROM:
+    if lanes >= _COMPACT_FROM and solver.max_steps > _COMPACT_STEPS:
         few = -(-lanes // _COMPACT_SHARE)
         progress = _run_until(solver, problem, progress, few)
         ended = solver.terminate(progress).reshape(-1)
