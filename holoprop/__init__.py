@@ -5,7 +5,8 @@ coefficient of the activity on that circle is the gradient (Laborieux & Zenke 20
 """
 
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
-from holoprop.gradient.estimate import AbstractEstimator, Certificate, Estimate
+from holoprop.gradient.certificate import Certificate, Spectrum, Verdict
+from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
@@ -76,6 +77,8 @@ __all__ = [
     "Alignment",
     "Centered",
     "Certificate",
+    "Spectrum",
+    "Verdict",
     "Estimate",
     "Holomorphic",
     "Implicit",

@@ -15,7 +15,8 @@ import numpy as np
 from holoprop.experiments.building import build_experiment
 from holoprop.experiments.config import Config
 from holoprop.gradient.agreement import alignment
-from holoprop.gradient.estimate import AbstractEstimator, Certificate
+from holoprop.gradient.certificate import Certificate
+from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit
 from holoprop.network.base import AbstractNetwork
 from holoprop.settling.rest import Status

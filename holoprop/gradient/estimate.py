@@ -10,42 +10,17 @@ from typing import Any, Literal
 import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Inexact, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.certificate import Certificate
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
 from holoprop.network.cost import one_hot
 from holoprop.settling.fixed_point import check_inputs
-from holoprop.settling.rest import Rest, Status, require_settled
+from holoprop.settling.rest import Rest, UnsettledError, require_settled
 from holoprop.settling.solver import AbstractSolver
 
 Unsettled = Literal["mask", "keep", "raise"]
 """What to do with samples that did not settle: leave them out of the means, keep them, or raise `UnsettledError`."""
-
-
-class Certificate(eqx.Module):
-    """How far an estimate can be trusted, per sample.
-
-    **Attributes** (`points` nudges were settled; for exact references there are none):
-
-    - `betas`: `(points, batch)`, the nudges that were settled (their complex conjugates come for free).
-    - `free_residual`, `free_status`: `(batch,)`, of the free rest state.
-    - `point_residual`, `point_status`: `(points, batch)`, of each nudged rest state.
-    - `kept`: `(batch,)`, the samples that the means were taken over.
-    - `unsettled_share`: scalar, the share of samples of which the free or some nudged state did not settle.
-    """
-
-    betas: Inexact[Array, "points batch"]
-    free_residual: Float[Array, " batch"]
-    free_status: Int[Array, " batch"]
-    point_residual: Float[Array, "points batch"]
-    point_status: Int[Array, "points batch"]
-    kept: Bool[Array, " batch"]
-    unsettled_share: Float[Array, ""]
-
-    @property
-    def settled(self) -> Bool[Array, " batch"]:
-        """The samples whose free state and every nudged state settled."""
-        return (self.free_status == Status.settled) & jnp.all(self.point_status == Status.settled, 0)
 
 
 class Estimate(eqx.Module):
@@ -136,6 +111,9 @@ class AbstractEstimator(eqx.Module):
             points = estimate.certificate
             nudged = Rest(estimate.rest.state, points.point_residual, points.point_status, points.point_status)
             require_settled(nudged, "nudged phase")
+            if points.unsettled_share > 0:
+                failed = round(float(points.unsettled_share) * x.shape[0])
+                raise UnsettledError(f"adjoint solve: failed for {failed} of {x.shape[0]} samples: see `Implicit`")
         return estimate
 
 

@@ -19,9 +19,9 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.certificate import Certificate, certify
 from holoprop.gradient.estimate import (
     AbstractEstimator,
-    Certificate,
     Estimate,
     Unsettled,
     check_policy,
@@ -32,18 +32,17 @@ from holoprop.gradient.nudged import drop, read_out
 from holoprop.network.base import AbstractNetwork, State, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, cost_gradient
-from holoprop.settling.rest import Rest, Status
+from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
-from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.solver import AbstractSolver, default_tolerance
 
 
 class Implicit(AbstractEstimator):
     """The exact gradient by the implicit function theorem: one adjoint linear solve per sample at the free rest state.
 
-    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ` (recurrent backpropagation, Almeida–Pineda). Works on
-    energy networks and
-    vector fields. Up to `dense_limit` neurons the system is factorised, above it is solved by GMRES; a sample whose
-    solve fails counts as unsettled.
+    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ` (recurrent backpropagation, Almeida 1987, Pineda 1987).
+    Works on energy networks and vector fields. Up to `dense_limit` neurons the system is factorised, above it is
+    solved by GMRES; a sample whose solve fails counts as unsettled.
 
     **Arguments:** `solver`, `unsettled` as in `Holomorphic`; `dense_limit`: neurons per sample; `tolerance`: of the
     linear solve, relative (default: the rounding error to the power ¾).
@@ -83,7 +82,9 @@ class Implicit(AbstractEstimator):
         share = sample_weights(certificate.kept, dtype)
         state = free.state
         if self.unsettled != "keep":
-            (x,), state, error = (drop(part, certificate.kept, 1) for part in ((x,), state, error))
+            (x,), (target,), state, error = (
+                drop(part, certificate.kept, 1) for part in ((x,), (target,), state, error)
+            )
 
         def scalar(net: Any) -> Array:
             def sample(x: Array, y: Array, s: State, error: State, w: Array) -> Array:
@@ -141,7 +142,9 @@ class Unrolled(AbstractEstimator):
     """Backpropagation through the last `steps` synchronous settling steps, taken from the free rest state.
 
     `dℒ/dθ ≈ d/dθ C(o(s^{(K)}))` with `s^{(k+1)} = σ(a(θ, s^{(k)}))`, `s^{(0)} = s_0` held constant; exact as `K → ∞`
-    with an error that falls as the `K`-th power of the contraction rate. Memory grows with `K`.
+    with an error that falls as the `K`-th power of the contraction rate. Memory grows with `K`. Where synchronous
+    steps do not contract (strong weights, where alternating ones still settle), they drift away from the rest state:
+    a sample that they leave with a residual above `100 · tolerance` counts as unsettled.
 
     **Arguments:** `steps ≥ 1`; `solver`, `unsettled` as in `Holomorphic`.
 
@@ -172,33 +175,32 @@ class Unrolled(AbstractEstimator):
         """Return the unrolled gradient for inputs `x` and one-hot `target`; traceable."""
         dtype = parameter_dtype(net)
         x, target = x.astype(dtype), target.astype(dtype)
-        free = settle_problem(FixedPoint.of(net, x), self.solver)
-        certificate = _certify_free(free, jnp.ones(x.shape[:1], bool), self.unsettled)
+        problem = FixedPoint.of(net, x)
+        free = settle_problem(problem, self.solver)
+        held = self._unroll(problem, free.state)
+        allowed = 100 * (self.solver.tolerance or default_tolerance(problem.dtype, problem.size))
+        certificate = _certify_free(free, problem.residual(held) <= allowed, self.unsettled)
         share = sample_weights(certificate.kept, dtype)
         start = free.state
         if self.unsettled != "keep":
-            (x,), start = (drop(part, certificate.kept, 1) for part in ((x,), start))
+            (x,), (target,), start = (drop(part, certificate.kept, 1) for part in ((x,), (target,), start))
 
         def scalar(net: Any) -> Array:
             problem = FixedPoint.of(net, x)
-            state, _ = lax.scan(lambda s, _: (problem.update(s), None), start, length=self.steps)
-            _, losses = read_out(net, state, target)
-            return jnp.sum(share * losses)
+            _, losses = read_out(net, self._unroll(problem, start), target)
+            # Not only a weight of zero: a sample left out may overflow, and 0 · inf is not 0.
+            return jnp.sum(jnp.where(share > 0, share * losses, 0))
 
         logits, losses = read_out(net, free.state, target)
         gradient = eqx.filter_grad(scalar)(net)
         return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, None)
 
+    def _unroll(self, problem: FixedPoint, state: State) -> State:
+        state, _ = lax.scan(lambda s, _: (problem.update(s), None), state, length=self.steps)
+        return state
+
 
 def _certify_free(free: Rest, solved: Bool[Array, " batch"], unsettled: Unsettled) -> Certificate:
-    batch = free.residual.shape[0]
-    fine = (free.status == Status.settled) & solved
-    return Certificate(
-        betas=jnp.zeros((0, batch), free.residual.dtype),
-        free_residual=free.residual,
-        free_status=free.status,
-        point_residual=jnp.zeros((0, batch), free.residual.dtype),
-        point_status=jnp.zeros((0, batch), jnp.int32),
-        kept=jnp.ones_like(fine) if unsettled == "keep" else fine,
-        unsettled_share=jnp.mean((~fine).astype(free.residual.dtype)),
-    )
+    nobody = jnp.zeros((0, *free.residual.shape), free.residual.dtype)
+    none = Rest((), nobody, nobody.astype(jnp.int32), nobody.astype(jnp.int32))
+    return certify(free, none, nobody, unsettled, solved=solved)

@@ -56,7 +56,6 @@ class OneSided(AbstractEstimator):
             target,
             betas,
             1 / betas,
-            real_points=1,
             free_weight=-1 / betas[0],
             solver=self.solver,
             nudged_solver=self.nudged_solver or nudged_default(self.solver),
@@ -104,11 +103,11 @@ class Centered(AbstractEstimator):
             target,
             betas,
             1 / (2 * betas),
-            real_points=2,
             free_weight=None,
             solver=self.solver,
             nudged_solver=self.nudged_solver or nudged_default(self.solver),
             unsettled=self.unsettled,
+            circle_points=2,
         )
 
 

@@ -2,18 +2,24 @@
 
     g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k}),    β_k = r·e^{2πik/N},    g_N − dℒ/dθ = O(r^N)        (P1)
 
-The rest states of all points are found in one batch, started at the free one. The circle must not enclose a
-singularity of `β ↦ s_β`: beyond the radius of convergence the estimate is wrong however large `N` is.
+The circle must not enclose a singularity of `β ↦ s_β`: beyond the radius of convergence the estimate is wrong however
+large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`circle.py`).
 """
+
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.certificate import certify
+from holoprop.gradient.circle import CircleMemory, settle_on_best_circle, settle_on_circle
 from holoprop.gradient.contour import half_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
-from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
-from holoprop.network.base import AbstractNetwork, complex_dtype, parameter_dtype
+from holoprop.gradient.nudged import assemble, nudged_default
+from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
 
 
@@ -25,7 +31,11 @@ class Holomorphic(AbstractEstimator):
     **Arguments:**
 
     - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates.
-    - `radius`: `r > 0`, dimensionless like the nudge.
+    - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
+      smallest predicted error, from the spectrum of a first circle, and from the memory of the last step if it is
+      handed back.
+    - `tolerance`: with `radius="auto"`, a relative error that is good enough: no second circle is settled where the
+      first one promises it. `None`: as small as can be.
     - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to
       `nudged_default(solver)`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
@@ -40,7 +50,8 @@ class Holomorphic(AbstractEstimator):
     """
 
     points: int = 4
-    radius: float = 0.1
+    radius: float | Literal["auto"] = "auto"
+    tolerance: float | None = None
     solver: AbstractSolver = Anderson()
     nudged_solver: AbstractSolver | None = None
     unsettled: Unsettled = "mask"
@@ -50,7 +61,11 @@ class Holomorphic(AbstractEstimator):
         if self.points == 1:
             raise ValueError("points must be at least 2, got 1: for one nudge and a free phase use OneSided(beta)")
         half_circle(self.points)
+        if isinstance(self.radius, str) and self.radius != "auto":
+            raise ValueError(f"radius must be a positive number or 'auto', got {self.radius!r}")
         check_amplitude("radius", self.radius)
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive, got {self.tolerance}")
 
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if `net` has no potential, or no complex derivative where one is needed."""
@@ -71,26 +86,38 @@ class Holomorphic(AbstractEstimator):
         memory: PyTree,
     ) -> Estimate:
         """Return the estimate for inputs `x` and one-hot `target`; traceable."""
-        unit, multiplicity = half_circle(self.points)
-        kind = complex_dtype(net) if self.points > 2 else parameter_dtype(net)
-        radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(kind)
-        betas = jnp.asarray(unit).astype(kind)[:, None] * radius
-        weights = jnp.asarray(multiplicity / self.points).astype(kind)[:, None] / betas
-        return estimate_from_nudges(
+        dtype = parameter_dtype(net)
+        x, target = x.astype(dtype), target.astype(dtype)
+        problem = FixedPoint.of(net, x)
+        free = settle_problem(problem, self.solver)
+        solver = self.nudged_solver or nudged_default(self.solver)
+        if isinstance(self.radius, str):
+            circle, memory = settle_on_best_circle(problem, target, free, self.points, self.tolerance, solver, memory)
+        else:
+            radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(dtype)
+            circle = settle_on_circle(problem, target, free, self.points, radius, solver)
+        certificate = certify(free, circle.nudged, circle.betas, self.unsettled, circle.spectrum)
+        return assemble(
             net,
             x,
             target,
-            betas,
-            weights,
-            real_points=int((multiplicity == 1).sum()),
-            free_weight=None,
-            solver=self.solver,
-            nudged_solver=self.nudged_solver or nudged_default(self.solver),
-            unsettled=self.unsettled,
+            free,
+            circle.nudged,
+            circle.betas,
+            circle.weights,
+            None,
+            certificate,
+            self.unsettled,
+            memory,
         )
 
+    def init(self, net: AbstractNetwork, batch_size: int) -> CircleMemory | None:
+        """Return the memory before the first step: of the automatic circle, else nothing."""
+        del batch_size
+        return CircleMemory.fresh(parameter_dtype(net)) if isinstance(self.radius, str) else None
 
-def check_amplitude(name: str, value: float | Array) -> None:
+
+def check_amplitude(name: str, value: float | Array | str) -> None:
     """Raise `ValueError` unless a nudge amplitude given as a number is positive and finite."""
     if isinstance(value, int | float) and not 0 < value < float("inf"):
         raise ValueError(f"{name} must be positive and finite, got {value}")

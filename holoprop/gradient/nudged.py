@@ -1,12 +1,12 @@
-"""From nudges to a gradient: settle at every nudge in one batch, then one weighted sum of `∂F/∂θ`.
+"""From nudges to a gradient: settle at every nudge, then one weighted sum of `∂F/∂θ`.
 
 All estimators of energy networks are of the form
 
     g = Re Σ_k w_k ∂F/∂θ(s_k, β_k),      ∂F/∂θ = −∂Φ/∂θ + β ∂C/∂θ,
 
-the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is
-one reverse-mode
-derivative of one scalar, so that each connection's gradient is a single matrix product over all points and samples.
+the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is one
+reverse-mode derivative of one scalar, so that each connection's gradient is a single matrix product over all
+points and samples.
 """
 
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, PyTree
 
-from holoprop.gradient.estimate import Certificate, Estimate, Unsettled, mean_kept, sample_weights
+from holoprop.gradient.certificate import Certificate, certify, circle_spectrum
+from holoprop.gradient.estimate import Estimate, Unsettled, mean_kept, sample_weights
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.rest import Rest, Status
+from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver, where_sample
 
@@ -32,40 +33,60 @@ def estimate_from_nudges(
     betas: Inexact[Array, "points batch"],
     weights: Inexact[Array, "points batch"],
     *,
-    real_points: int,
     free_weight: Float[Array, " batch"] | None,
     solver: AbstractSolver,
     nudged_solver: AbstractSolver,
     unsettled: Unsettled,
+    circle_points: int | None = None,
 ) -> Estimate:
-    """Return the estimate `Re Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)`, averaged over the kept samples.
+    """Settle at real nudges and return the estimate `Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)` over the batch.
 
-    **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`; `free_weight` is `w_0`, `(batch,)`,
-    or `None`. Complex nudges are those of a `half_circle`, of which the first `real_points` are real.
+    **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`, real; `free_weight` is `w_0`,
+    `(batch,)`, or `None`; `circle_points`: 2 if the nudges are a circle of two points.
     """
     dtype = parameter_dtype(net)
     x, target = x.astype(dtype), target.astype(dtype)
     problem = FixedPoint.of(net, x)
     free = settle_problem(problem, solver)
-    if jnp.iscomplexobj(betas):
-        nudged = _settle_circle(problem, target, betas, real_points, free, nudged_solver)
-    else:
-        nudged = _settle_at(problem, target, betas, _repeat(free.state, betas.shape[0]), nudged_solver)
-    certificate = certify(free, nudged, betas, unsettled)
+    nudged = settle_nudged(problem, target, betas, repeat(free.state, betas.shape[0]), nudged_solver)
+    spectrum = None
+    if circle_points is not None:
+        spectrum = circle_spectrum(free, nudged.state, nudged.residual, betas, circle_points)
+    certificate = certify(free, nudged, betas, unsettled, spectrum)
+    return assemble(net, x, target, free, nudged, betas, weights, free_weight, certificate, unsettled)
 
-    share = sample_weights(certificate.kept, dtype)
+
+def assemble(
+    net: AbstractNetwork,
+    x: Float[Array, "batch ..."],
+    target: Float[Array, "batch classes"],
+    free: Rest,
+    nudged: Rest,
+    betas: Inexact[Array, "points batch"],
+    weights: Inexact[Array, "points batch"],
+    free_weight: Float[Array, " batch"] | None,
+    certificate: Certificate,
+    unsettled: Unsettled,
+    memory: PyTree = None,
+) -> Estimate:
+    """Return the estimate of nudged rest states: the weighted sum of `∂F/∂θ`, averaged over the kept samples."""
+    share = sample_weights(certificate.kept, x.dtype)
+    states, rested = nudged.state, free.state
     if unsettled != "keep":
-        (x,) = drop((x,), certificate.kept, 1)
+        (x,), (target_kept,) = drop((x,), certificate.kept, 1), drop((target,), certificate.kept, 1)
+        states, rested = drop(states, certificate.kept, 2), drop(rested, certificate.kept, 1)
+        betas = jnp.where(certificate.kept, betas, 0)
+        weights = jnp.where(certificate.kept, weights, 0)
+    else:
+        target_kept = target
     scale = (weights * share.astype(weights.dtype)).astype(betas.dtype)
-    states = drop(nudged.state, certificate.kept, betas.ndim) if unsettled != "keep" else nudged.state
-    gradient = weighted_gradient(net, x, target, states, scale, scale * betas)
+    gradient = weighted_gradient(net, x, target_kept, states, scale, scale * betas)
     if free_weight is not None:
-        rested = drop(free.state, certificate.kept, 1) if unsettled != "keep" else free.state
-        alone = (free_weight * share)[None]
-        single = tuple(s[None] for s in rested)
-        gradient = jax.tree.map(jnp.add, gradient, weighted_gradient(net, x, target, single, alone, None))
+        alone, single = (free_weight * share)[None], tuple(s[None] for s in rested)
+        rest_part = weighted_gradient(net, x, target_kept, single, alone, None)
+        gradient = jax.tree.map(jnp.add, gradient, rest_part)
     logits, losses = read_out(net, free.state, target)
-    return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, None)
+    return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, memory)
 
 
 def weighted_gradient(
@@ -98,23 +119,6 @@ def weighted_gradient(
     return eqx.filter_grad(scalar)(net)
 
 
-def certify(free: Rest, nudged: Rest, betas: Inexact[Array, "points batch"], unsettled: Unsettled) -> Certificate:
-    """Return the certificate of a free and a set of nudged rest states under a policy for unsettled samples."""
-    # A time-stepped state has no tolerance to miss, so it does not count as unsettled.
-    fine = (free.status == Status.settled) | (free.status == Status.not_applicable)
-    every = (nudged.status == Status.settled) | (nudged.status == Status.not_applicable)
-    fine = fine & jnp.all(every, 0)
-    return Certificate(
-        betas=betas,
-        free_residual=free.residual,
-        free_status=free.status,
-        point_residual=nudged.residual,
-        point_status=nudged.status,
-        kept=jnp.ones_like(fine) if unsettled == "keep" else fine,
-        unsettled_share=jnp.mean((~fine).astype(free.residual.dtype)),
-    )
-
-
 def drop(state: State, kept: Array, lead: int) -> State:
     """Return the state with zeros in place of samples not kept: their weight is 0, but 0 · NaN is not."""
     keep = jnp.broadcast_to(kept, state[0].shape[:lead])
@@ -130,12 +134,10 @@ def read_out(
 
 
 def nudged_default(solver: AbstractSolver) -> AbstractSolver:
-    """Return the solver of the nudged phases when none is given: the free one's, but without Anderson's fallback
-    stages.
+    """Return the solver of the nudged phases when none is given: the free one's, without Anderson's fallback stages.
 
     Nudged phases start close to rest and settle in a few sweeps. A sample that has not after 60 is most likely beyond
-    its radius of
-    convergence: hundreds of plain sweeps would bring it to rest on another branch, with a wrong gradient.
+    its radius of convergence, where a rest state found by hundreds of plain sweeps may be on another branch.
     """
     if not isinstance(solver, Anderson):
         return solver
@@ -148,43 +150,13 @@ def nudged_default(solver: AbstractSolver) -> AbstractSolver:
     )
 
 
-def _settle_at(
+def settle_nudged(
     problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], start: State, solver: AbstractSolver
 ) -> Rest:
+    """Settle the samples of a free problem at all nudges at once, from `start`, `(points, batch, …)`."""
     return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
 
 
-def _settle_circle(
-    problem: FixedPoint,
-    target: Array,
-    betas: Inexact[Array, "points batch"],
-    real_points: int,
-    free: Rest,
-    solver: AbstractSolver,
-) -> Rest:
-    """Settle a half circle: the real points first, then the complex ones from where those point.
-
-    A real point costs less than half of a complex one, and the parabola through `s_{−r}, s_0, s_r` (the line through
-    `s_0, s_r` for an odd number of points) starts the complex ones within `O((r/R)³)` of rest instead of `O(r/R)`.
-    """
-    real = _settle_at(problem, target, betas[:real_points].real, _repeat(free.state, real_points), solver)
-    ratio = betas[real_points:] / betas[0]
-
-    def extrapolate(rested: Array, nudged: Array) -> Array:
-        step = ratio.reshape(ratio.shape + (1,) * (rested.ndim - 1))
-        if real_points == 1:
-            return rested + step * (nudged[0] - rested)
-        odd, even = (nudged[0] - nudged[1]) / 2, (nudged[0] + nudged[1]) / 2 - rested
-        return rested + step * odd + step * step * even
-
-    dtype = betas.dtype
-    start = tuple(extrapolate(p.astype(dtype), q.astype(dtype)) for p, q in zip(free.state, real.state, strict=True))
-    # Where a real point did not settle there is nothing to extrapolate from.
-    usable = jnp.broadcast_to(jnp.all(real.settled, 0), ratio.shape)
-    start = where_sample(usable, start, _repeat(tuple(s.astype(dtype) for s in free.state), ratio.shape[0]))
-    rest = _settle_at(problem, target, betas[real_points:], start, solver)
-    return jax.tree.map(lambda p, q: jnp.concatenate([p.astype(q.dtype), q]), real, rest)
-
-
-def _repeat(state: State, points: int) -> State:
+def repeat(state: State, points: int) -> State:
+    """Return the state with a leading axis of `points` equal copies."""
     return tuple(jnp.broadcast_to(s, (points, *s.shape)) for s in state)

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, Int, Num
 
 
@@ -56,13 +57,15 @@ def cost_named(name: str | AbstractCost) -> AbstractCost:
 def one_hot(y: Num[Array, "..."], classes: int, dtype: jnp.dtype) -> Float[Array, "batch classes"]:
     """Turn integer labels `(batch,)` into one-hot rows `(batch, classes)`; one-hot or soft targets pass through.
 
-    **Raises:** `ValueError` if `y` is neither integer labels of shape `(batch,)` nor targets of shape `(batch,
-    classes)`.
+    **Raises:** `ValueError` if `y` is neither integer labels of shape `(batch,)` nor targets of shape
+    `(batch, classes)`, or if a label is not in `0 … classes − 1` (not seen under `jit`).
     """
     if y.ndim == 2 and y.shape[1] == classes:
         return y.astype(dtype)
     if y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer):
         labels: Int[Array, " batch"] = y
+        if not isinstance(labels, Tracer) and labels.size and not (0 <= labels.min() and labels.max() < classes):
+            raise ValueError(f"labels must be in 0 … {classes - 1}, got {labels.min()} … {labels.max()}")
         return jax.nn.one_hot(labels, classes, dtype=dtype)
     raise ValueError(
         f"y must be integer labels of shape (batch,) or one-hot rows of shape (batch, {classes}), "

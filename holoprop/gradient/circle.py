@@ -1,0 +1,217 @@
+"""Settling on a circle of complex nudges, and choosing its radius.
+
+The real points of the half circle settle first: they cost less than half of a complex one. The parabola through
+`s_{−r}, s_0, s_r` then starts the complex ones, all in one batch, within `O((r/R)³)` of rest instead of `O(r/R)`.
+
+The predicted error of a sample, `e(r)² = (κ r^N)² + (τ/r)²`, has a part that grows with the radius (aliasing) and one
+that falls with it (solver tolerance, noise); both are read off the spectrum of a first circle (`certificate.py`). The
+best radius is where they balance, `r^{N+1} = τ/(√N κ)`. A second circle, started from the power series of the first,
+is settled only if that promises a clearly smaller error; what was learnt goes into the estimator's memory, so that
+during training the first circle is nearly always good enough.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact
+
+from holoprop.gradient.certificate import OK_BELOW, Spectrum, circle_spectrum
+from holoprop.gradient.contour import half_circle
+from holoprop.gradient.nudged import repeat, settle_nudged
+from holoprop.network.base import State, complex_dtype
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.rest import Rest
+from holoprop.settling.solver import AbstractSolver, where_sample
+
+_NEAREST = 0.7
+"""A circle comes at most this near to the estimated radius of convergence."""
+_FIRST_LIMIT = 1.0
+"""The radius of convergence that is assumed before anything is known."""
+_GAIN = 2.0
+"""A second circle is settled for samples whose predicted error it makes smaller by this factor."""
+
+
+class CircleMemory(eqx.Module):
+    """What the automatic circle remembers from step to step.
+
+    **Attributes:** `log_limit`: natural logarithm of the radius of convergence, the batch's mean over samples;
+    `log_floor`: of `τ`, the error at radius 1 that is due to tolerance and noise; `known`: whether there was a step.
+    """
+
+    log_limit: Float[Array, ""]
+    log_floor: Float[Array, ""]
+    known: Bool[Array, ""]
+
+    @classmethod
+    def fresh(cls, dtype: jnp.dtype) -> "CircleMemory":
+        """Return the memory before the first step."""
+        return cls(jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), bool))
+
+
+class Circle(eqx.Module):
+    """Rest states on a circle: `betas` and `weights` of the estimate, `(points, batch)`, and what they tell."""
+
+    betas: Inexact[Array, "points batch"]
+    weights: Inexact[Array, "points batch"]
+    nudged: Rest
+    spectrum: Spectrum
+
+
+def settle_on_circle(
+    problem: FixedPoint,
+    target: Float[Array, "batch classes"],
+    free: Rest,
+    points: int,
+    radius: Float[Array, " batch"],
+    solver: AbstractSolver,
+    start: State | None = None,
+) -> Circle:
+    """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest."""
+    unit, multiplicity = half_circle(points)
+    real_points = int((multiplicity == 1).sum())
+    kind = complex_dtype(problem.net) if points > 2 else radius.dtype
+    betas = jnp.asarray(unit).astype(kind)[:, None] * radius.astype(kind)
+    weights = jnp.asarray(multiplicity / points).astype(kind)[:, None] / betas
+    if points == 2:
+        start = repeat(free.state, 2) if start is None else start
+        nudged = settle_nudged(problem, target, betas, start, solver)
+    else:
+        nudged = _settle_half(problem, target, betas, real_points, free, solver, start)
+    return Circle(betas, weights, nudged, circle_spectrum(free, nudged.state, nudged.residual, betas, points))
+
+
+def settle_on_best_circle(
+    problem: FixedPoint,
+    target: Float[Array, "batch classes"],
+    free: Rest,
+    points: int,
+    tolerance: float | None,
+    solver: AbstractSolver,
+    memory: CircleMemory | None,
+) -> tuple[Circle, CircleMemory]:
+    """Settle on a circle of which each sample has its own radius, the one with the smallest predicted error.
+
+    **Arguments:** `tolerance`: a relative error that is good enough, or `None` for the best there is; `memory`: of the
+    last step.
+    """
+    dtype = free.residual.dtype
+    memory = CircleMemory.fresh(dtype) if memory is None else memory
+    first = settle_on_circle(problem, target, free, points, _first_radius(problem, free, points, memory), solver)
+    radius, moves = _better_radius(first, points, tolerance)
+
+    def again(first: Circle) -> Circle:
+        start = _continued(free, first, points, radius)
+        return settle_on_circle(problem, target, free, points, radius, solver, start)
+
+    circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
+    return circle, _learnt(circle, memory)
+
+
+def _first_radius(problem: FixedPoint, free: Rest, points: int, memory: CircleMemory) -> Float[Array, " batch"]:
+    eps = float(jnp.finfo(free.residual.dtype).eps)
+    size = jnp.sqrt(sum(jnp.sum(s.reshape(s.shape[0], -1) ** 2, -1) for s in free.state))
+    guess = jnp.log(jnp.maximum(free.residual, eps * size) / jnp.maximum(size, eps))
+    floor = jnp.where(memory.known, memory.log_floor, jnp.clip(guess, -30, -1))
+    limit = jnp.where(memory.known, memory.log_limit, jnp.log(jnp.asarray(_FIRST_LIMIT, guess.dtype)))
+    # Balanced for an aliasing error of (r/R)^N.
+    radius = jnp.exp((floor + points * limit - jnp.log(points**0.5)) / (points + 1))
+    return jnp.minimum(radius, _NEAREST * jnp.exp(limit)).astype(free.residual.dtype)
+
+
+def _better_radius(
+    circle: Circle, points: int, tolerance: float | None
+) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
+    """Return the radius of the smallest predicted error, and for which samples it is worth another circle."""
+    spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
+    tiny = jnp.finfo(radius.dtype).tiny
+    alias = jnp.maximum(spectrum.aliasing, tiny)
+    floor = jnp.maximum(jnp.hypot(spectrum.tolerance, spectrum.noise), tiny)
+    factor = jnp.exp((jnp.log(floor) - jnp.log(alias) - 0.5 * jnp.log(points)) / (points + 1))
+    best = jnp.minimum(radius * factor, _NEAREST * spectrum.radius_of_convergence)
+    # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
+    fine = jnp.all(circle.nudged.settled, 0) & jnp.isfinite(best) & (alias < OK_BELOW)
+    best = jnp.where(fine, best, radius * jnp.minimum(jnp.where(jnp.isfinite(factor), factor, 0.1), 0.3))
+    ratio = best / radius
+    promised = jnp.hypot(alias * ratio**points, floor / ratio)
+    moves = ~fine | (spectrum.predicted_error > _GAIN * promised)
+    if tolerance is not None:
+        moves = moves & ~(fine & (spectrum.predicted_error <= tolerance))
+    return jnp.where(moves, best, radius), moves
+
+
+def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " batch"]) -> State:
+    """Return the states on a circle of another radius by the power series of this one, `Σ_j ŝ_j (β/r)^j`."""
+    unit, multiplicity = half_circle(points)
+    share = multiplicity / points
+    j = np.arange(1, points)
+    forward = unit[None] ** -j[:, None] * share  # coefficients from the half circle's states
+    back = unit[:, None] ** j[None]  # states from the coefficients
+    ratio = radius / jnp.abs(circle.betas[0])
+    # Beyond the old circle the highest coefficients are the least certain: leave them out there.
+    damp = jnp.where(ratio[None] <= 1, 1.0, (j[:, None] <= (points + 1) // 2).astype(float)).astype(ratio.dtype)
+    scale = damp * ratio[None] ** jnp.asarray(j).astype(ratio.dtype)[:, None]
+
+    def move(rested: Array, nudged: Array) -> Array:
+        shape = nudged.shape
+        rise = (nudged - rested.astype(nudged.dtype)).reshape(*shape[:2], -1)
+        found = jnp.einsum("jk,kbn->jbn", jnp.asarray(forward).astype(rise.dtype), rise).real
+        scaled = (found * scale[..., None]).astype(rise.dtype)
+        moved = jnp.einsum("kj,jbn->kbn", jnp.asarray(back).astype(rise.dtype), scaled)
+        start = rested.astype(nudged.dtype) + moved.reshape(shape)
+        return jnp.where(jnp.isfinite(start), start, rested.astype(nudged.dtype))
+
+    started = tuple(move(p, q) for p, q in zip(free.state, circle.nudged.state, strict=True))
+    usable = jnp.broadcast_to(jnp.all(circle.nudged.settled, 0), circle.betas.shape)
+    rested = tuple(s.astype(circle.betas.dtype) for s in repeat(free.state, unit.size))
+    return where_sample(usable, started, rested)
+
+
+def _learnt(circle: Circle, memory: CircleMemory) -> CircleMemory:
+    spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
+    floor = jnp.hypot(spectrum.tolerance, spectrum.noise) * radius
+    limit = spectrum.radius_of_convergence
+    usable = jnp.all(circle.nudged.settled, 0) & (spectrum.aliasing < OK_BELOW)
+    usable = usable & jnp.isfinite(floor) & jnp.isfinite(limit) & (floor > 0)
+    count = jnp.sum(usable.astype(radius.dtype))
+
+    def mean_log(values: Array) -> Array:
+        return jnp.sum(jnp.where(usable, jnp.log(jnp.where(usable, values, 1)), 0)) / jnp.maximum(count, 1)
+
+    learnt = CircleMemory(mean_log(limit), mean_log(floor), jnp.ones((), bool))
+    return jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), learnt, memory)
+
+
+def _settle_half(
+    problem: FixedPoint,
+    target: Array,
+    betas: Inexact[Array, "points batch"],
+    real_points: int,
+    free: Rest,
+    solver: AbstractSolver,
+    start: State | None,
+) -> Rest:
+    """Settle the real points, then the complex ones from where those point (or both from `start`)."""
+    dtype = betas.dtype
+    begin = repeat(free.state, real_points) if start is None else tuple(s[:real_points].real for s in start)
+    real = settle_nudged(problem, target, betas[:real_points].real, begin, solver)
+    if start is None:
+        ratio = betas[real_points:] / betas[0]
+
+        def extrapolate(rested: Array, nudged: Array) -> Array:
+            step = ratio.reshape(ratio.shape + (1,) * (rested.ndim - 1))
+            if real_points == 1:
+                return rested + step * (nudged[0] - rested)
+            odd, even = (nudged[0] - nudged[1]) / 2, (nudged[0] + nudged[1]) / 2 - rested
+            return rested + step * odd + step * step * even
+
+        pairs = zip(free.state, real.state, strict=True)
+        guess = tuple(extrapolate(p.astype(dtype), q.astype(dtype)) for p, q in pairs)
+        # Where a real point did not settle there is nothing to extrapolate from.
+        usable = jnp.broadcast_to(jnp.all(real.settled, 0), ratio.shape)
+        guess = where_sample(usable, guess, repeat(tuple(s.astype(dtype) for s in free.state), ratio.shape[0]))
+    else:
+        guess = tuple(s[real_points:] for s in start)
+    rest = settle_nudged(problem, target, betas[real_points:], guess, solver)
+    return jax.tree.map(lambda p, q: jnp.concatenate([p.astype(q.dtype), q]), real, rest)
