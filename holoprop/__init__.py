@@ -10,6 +10,7 @@ from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.oscillation import Oscillation
 from holoprop.network.activation import (
     AbstractActivation,
     DoubleSilu,
@@ -33,6 +34,7 @@ from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.rest import Rest, Status, UnsettledError
 from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver, Progress
+from holoprop.settling.time_stepping import Noise, TimeSteps
 from holoprop.train.checkpoint import CheckpointError
 from holoprop.train.evaluation import Evaluation, evaluate
 from holoprop.train.loop import FitResult, TrainingError, fit
@@ -65,10 +67,12 @@ __all__ = [
     "Alternating",
     "Anderson",
     "FixedPoint",
+    "Noise",
     "Picard",
     "Progress",
     "Rest",
     "Status",
+    "TimeSteps",
     "UnsettledError",
     "settle",
     # gradient
@@ -83,6 +87,7 @@ __all__ = [
     "Holomorphic",
     "Implicit",
     "OneSided",
+    "Oscillation",
     "Unrolled",
     "alignment",
     # train

@@ -1,5 +1,6 @@
 """From a configuration to the objects it names: data, network, solver, estimator, optimiser."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.nudged import nudged_default
 from holoprop.network.build import mlp
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
@@ -84,11 +86,12 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
         return Implicit(**common)
     if estimator.name == "unrolled":
         return Unrolled(**common, **_given(steps=estimator.steps))
-    tolerance, max_steps = estimator.nudged_tolerance, estimator.nudged_max_steps
-    if tolerance is not None or max_steps is not None:
-        common["nudged_solver"] = _solver(estimator, tolerance or estimator.tolerance, max_steps or estimator.max_steps)
+    given = _given(tolerance=estimator.nudged_tolerance, max_steps=estimator.nudged_max_steps)
+    if given:
+        common["nudged_solver"] = dataclasses.replace(nudged_default(solver), **given)
     if estimator.name == "holomorphic":
-        return Holomorphic(**common, **_given(points=estimator.points, radius=estimator.radius))
+        circle = {"points": estimator.points, "radius": estimator.radius, "tolerance": estimator.gradient_tolerance}
+        return Holomorphic(**common, **_given(**circle))
     finite_difference = OneSided if estimator.name == "one_sided" else Centered
     return finite_difference(**common, **_given(beta=estimator.beta))
 

@@ -25,7 +25,7 @@ Layers = Annotated[
 _NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("estimator", "name"): {
-        "holomorphic": {"points": 4, "radius": 0.1, **_NUDGED},
+        "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED},
         "one_sided": {"beta": 0.1, **_NUDGED},
         "centered": {"beta": 0.1, **_NUDGED},
         "implicit": {},
@@ -71,8 +71,10 @@ class EstimatorConfig(_Section, frozen=True):
     """The estimator."""
     points: Annotated[int, Field(ge=2)] | None = None
     """Points on the circle (holomorphic)."""
-    radius: Positive | None = None
-    """Radius of the circle (holomorphic)."""
+    radius: Positive | Literal["auto"] | None = None
+    """Radius of the circle, or "auto": each sample's own (holomorphic)."""
+    gradient_tolerance: Positive | None = None
+    """With radius = "auto": the relative error that is good enough (holomorphic)."""
     beta: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The nudge (one_sided: not 0; centered: positive)."""
     steps: Count | None = None
@@ -88,9 +90,9 @@ class EstimatorConfig(_Section, frozen=True):
     max_steps: Count = 500
     """Steps after which a state is given up."""
     nudged_tolerance: Positive | None = None
-    """The tolerance of nudged states, where it differs from that of the free one."""
+    """The tolerance of nudged states; without it that of the free one."""
     nudged_max_steps: Count | None = None
-    """The step limit of nudged states, where it differs from that of the free one."""
+    """The step limit of nudged states; without it that of the free one, with anderson at most 60."""
     unsettled: Literal["mask", "keep", "raise"] = "mask"
     """What happens to samples that do not settle."""
 

@@ -184,8 +184,8 @@ def circle_spectrum(
     - `free`: the free rest states; `nudged`: the states at `betas`, `residual` theirs.
     - `betas`: `β_k` with non-negative imaginary part, in the order of `half_circle(points)`, `(…, batch)`.
     - `points`: `N`, of the whole circle.
-    - `noise`: `(batch,)`, standard deviation of the noise left in each state after averaging (norm over all neurons),
-      or `None`.
+    - `noise`: `(batch,)`, standard deviation of the noise that is left in the coefficient `ŝ_1` (norm over all
+      neurons), or `None`.
     """
     dtype = free.residual.dtype
     unit, multiplicity = half_circle(points)
@@ -205,7 +205,8 @@ def circle_spectrum(
     rounding = jnp.finfo(size.dtype).eps / 2 * jnp.sqrt(size)
     mean_square = jnp.sum(jnp.asarray(share).astype(dtype)[:, None] * residual**2, 0)
     floor = jnp.sqrt(mean_square + rounding**2) / first
-    aliasing, ratio = _extrapolate(relative, floor)
+    noise = jnp.zeros_like(floor) if noise is None else noise / first
+    aliasing, ratio = _extrapolate(relative, jnp.hypot(floor, noise))
     # Errors of the solver are about equal at all frequencies: they cannot exceed what is seen at the highest.
     seen = jnp.sqrt(jnp.mean(relative[-3:] ** 2, 0)) if points > 3 else jnp.full_like(floor, jnp.inf)
     negative = jnp.full_like(floor, jnp.nan)
@@ -217,7 +218,7 @@ def circle_spectrum(
         radius_of_convergence=jnp.abs(betas[0]) / ratio,
         aliasing=aliasing,
         tolerance=jnp.minimum(_SOLVER * floor, jnp.maximum(2 * seen, floor * 0.1)),
-        noise=jnp.zeros_like(floor) if noise is None else noise / first,
+        noise=noise,
         negative=negative,
     )
 

@@ -15,15 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Inexact
+from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 from holoprop.gradient.certificate import OK_BELOW, Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle
 from holoprop.gradient.nudged import repeat, settle_nudged
+from holoprop.gradient.turn import nudges, turn, turn_spectrum
 from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.rest import Rest
+from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, where_sample
+from holoprop.settling.time_stepping import TimeSteps, is_noisy, noise_in_state
 
 _NEAREST = 0.7
 """A circle comes at most this near to the estimated radius of convergence."""
@@ -67,8 +69,17 @@ def settle_on_circle(
     radius: Float[Array, " batch"],
     solver: AbstractSolver,
     start: State | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Circle:
-    """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest."""
+    """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest.
+
+    With a noisy solver all points are visited in turn, from the free state.
+    """
+    if isinstance(solver, TimeSteps) and solver.noise is not None:
+        betas, weights = nudges(problem, points, radius)
+        _, nudged = turn(problem, target, betas, free.state, solver, key)
+        noise = noise_in_state(problem, free.state, solver)
+        return Circle(betas, weights, nudged, turn_spectrum(free, nudged, betas, points, noise, noisy=True))
     unit, multiplicity = half_circle(points)
     real_points = int((multiplicity == 1).sum())
     kind = complex_dtype(problem.net) if points > 2 else radius.dtype
@@ -90,6 +101,7 @@ def settle_on_best_circle(
     tolerance: float | None,
     solver: AbstractSolver,
     memory: CircleMemory | None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Circle, CircleMemory]:
     """Settle on a circle of which each sample has its own radius, the one with the smallest predicted error.
 
@@ -98,21 +110,25 @@ def settle_on_best_circle(
     """
     dtype = free.residual.dtype
     memory = CircleMemory.fresh(dtype) if memory is None else memory
-    first = settle_on_circle(problem, target, free, points, _first_radius(problem, free, points, memory), solver)
+    keys = (None, None) if key is None else tuple(jax.random.split(key))
+    radius = _first_radius(problem, free, points, memory, noise_in_state(problem, free.state, solver))
+    first = settle_on_circle(problem, target, free, points, radius, solver, key=keys[0])
     radius, moves = _better_radius(first, points, tolerance)
 
     def again(first: Circle) -> Circle:
-        start = _continued(free, first, points, radius)
-        return settle_on_circle(problem, target, free, points, radius, solver, start)
+        start = None if is_noisy(solver) else _continued(free, first, points, radius)
+        return settle_on_circle(problem, target, free, points, radius, solver, start, keys[1])
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
     return circle, _learnt(circle, memory)
 
 
-def _first_radius(problem: FixedPoint, free: Rest, points: int, memory: CircleMemory) -> Float[Array, " batch"]:
+def _first_radius(
+    problem: FixedPoint, free: Rest, points: int, memory: CircleMemory, noise: Float[Array, " batch"]
+) -> Float[Array, " batch"]:
     eps = float(jnp.finfo(free.residual.dtype).eps)
     size = jnp.sqrt(sum(jnp.sum(s.reshape(s.shape[0], -1) ** 2, -1) for s in free.state))
-    guess = jnp.log(jnp.maximum(free.residual, eps * size) / jnp.maximum(size, eps))
+    guess = jnp.log(jnp.maximum(jnp.hypot(free.residual, noise), eps * size) / jnp.maximum(size, eps))
     floor = jnp.where(memory.known, memory.log_floor, jnp.clip(guess, -30, -1))
     limit = jnp.where(memory.known, memory.log_limit, jnp.log(jnp.asarray(_FIRST_LIMIT, guess.dtype)))
     # Balanced for an aliasing error of (r/R)^N.
@@ -131,7 +147,7 @@ def _better_radius(
     factor = jnp.exp((jnp.log(floor) - jnp.log(alias) - 0.5 * jnp.log(points)) / (points + 1))
     best = jnp.minimum(radius * factor, _NEAREST * spectrum.radius_of_convergence)
     # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
-    fine = jnp.all(circle.nudged.settled, 0) & jnp.isfinite(best) & (alias < OK_BELOW)
+    fine = _arrived(circle.nudged) & jnp.isfinite(best) & (alias < OK_BELOW)
     best = jnp.where(fine, best, radius * jnp.minimum(jnp.where(jnp.isfinite(factor), factor, 0.1), 0.3))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
@@ -163,7 +179,7 @@ def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " b
         return jnp.where(jnp.isfinite(start), start, rested.astype(nudged.dtype))
 
     started = tuple(move(p, q) for p, q in zip(free.state, circle.nudged.state, strict=True))
-    usable = jnp.broadcast_to(jnp.all(circle.nudged.settled, 0), circle.betas.shape)
+    usable = jnp.broadcast_to(_arrived(circle.nudged), circle.betas.shape)
     rested = tuple(s.astype(circle.betas.dtype) for s in repeat(free.state, unit.size))
     return where_sample(usable, started, rested)
 
@@ -172,7 +188,7 @@ def _learnt(circle: Circle, memory: CircleMemory) -> CircleMemory:
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
     floor = jnp.hypot(spectrum.tolerance, spectrum.noise) * radius
     limit = spectrum.radius_of_convergence
-    usable = jnp.all(circle.nudged.settled, 0) & (spectrum.aliasing < OK_BELOW)
+    usable = _arrived(circle.nudged) & (spectrum.aliasing < OK_BELOW)
     usable = usable & jnp.isfinite(floor) & jnp.isfinite(limit) & (floor > 0)
     count = jnp.sum(usable.astype(radius.dtype))
 
@@ -181,6 +197,11 @@ def _learnt(circle: Circle, memory: CircleMemory) -> CircleMemory:
 
     learnt = CircleMemory(mean_log(limit), mean_log(floor), jnp.ones((), bool))
     return jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), learnt, memory)
+
+
+def _arrived(nudged: Rest) -> Bool[Array, " batch"]:
+    """Return the samples whose every point settled, or was not asked to."""
+    return jnp.all(nudged.settled | (nudged.status == Status.not_applicable), 0)
 
 
 def _settle_half(
@@ -209,7 +230,7 @@ def _settle_half(
         pairs = zip(free.state, real.state, strict=True)
         guess = tuple(extrapolate(p.astype(dtype), q.astype(dtype)) for p, q in pairs)
         # Where a real point did not settle there is nothing to extrapolate from.
-        usable = jnp.broadcast_to(jnp.all(real.settled, 0), ratio.shape)
+        usable = jnp.broadcast_to(_arrived(real), ratio.shape)
         guess = where_sample(usable, guess, repeat(tuple(s.astype(dtype) for s in free.state), ratio.shape[0]))
     else:
         guess = tuple(s[real_points:] for s in start)

@@ -25,3 +25,13 @@ def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
     k = np.arange(1, (points + 1) // 2)
     unit = np.concatenate([real, np.exp(2j * np.pi * k / points)]) if points > 2 else np.array(real)
     return unit, np.where(np.isreal(unit), 1.0, 2.0)
+
+
+def whole_circle(points: int) -> np.ndarray:
+    """Return all `N` unit-circle points `e^{2πik/N}` in the order of their angle; real for `N = 2`.
+
+    **Raises:** `ValueError` for fewer than two points.
+    """
+    if points < 2:
+        raise ValueError(f"a contour needs at least 2 points, got {points}; for one nudge use OneSided")
+    return np.exp(2j * np.pi * np.arange(points) / points) if points > 2 else np.array([1.0, -1.0])

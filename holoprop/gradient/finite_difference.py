@@ -7,12 +7,13 @@ One-sided, `[∂F/∂θ(s_β) − ∂F/∂θ(s_0)]/β`, bias `O(β)` (Scellier &
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.checks import check_amplitude, check_energy
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
-from holoprop.gradient.holomorphic import check_amplitude, check_energy
 from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import keyed
 
 
 class OneSided(AbstractEstimator):
@@ -57,8 +58,8 @@ class OneSided(AbstractEstimator):
             betas,
             1 / betas,
             free_weight=-1 / betas[0],
-            solver=self.solver,
-            nudged_solver=self.nudged_solver or nudged_default(self.solver),
+            solver=keyed(self.solver, key, 0),
+            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
             unsettled=self.unsettled,
         )
 
@@ -104,8 +105,8 @@ class Centered(AbstractEstimator):
             betas,
             1 / (2 * betas),
             free_weight=None,
-            solver=self.solver,
-            nudged_solver=self.nudged_solver or nudged_default(self.solver),
+            solver=keyed(self.solver, key, 0),
+            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
             unsettled=self.unsettled,
             circle_points=2,
         )

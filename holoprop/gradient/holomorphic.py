@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import certify
+from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
 from holoprop.gradient.circle import CircleMemory, settle_on_best_circle, settle_on_circle
-from holoprop.gradient.contour import half_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
 from holoprop.gradient.nudged import assemble, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
@@ -21,6 +21,10 @@ from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import keyed
+
+_FREE = 2**20
+"""The number folded into the key for the free phase's noise; points of the circle take theirs from 0 on."""
 
 
 class Holomorphic(AbstractEstimator):
@@ -37,7 +41,8 @@ class Holomorphic(AbstractEstimator):
     - `tolerance`: with `radius="auto"`, a relative error that is good enough: no second circle is settled where the
       first one promises it. `None`: as small as can be.
     - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to
-      `nudged_default(solver)`.
+      `nudged_default(solver)`. With a noisy one, `TimeSteps(steps, noise=Noise(std))`, all `N` points are visited in
+      turn without reset, as in P1's noisy form, and the estimator needs a `key`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
 
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
@@ -58,9 +63,7 @@ class Holomorphic(AbstractEstimator):
 
     def __check_init__(self) -> None:
         check_policy(self.unsettled)
-        if self.points == 1:
-            raise ValueError("points must be at least 2, got 1: for one nudge and a free phase use OneSided(beta)")
-        half_circle(self.points)
+        check_circle(self.points)
         if isinstance(self.radius, str) and self.radius != "auto":
             raise ValueError(f"radius must be a positive number or 'auto', got {self.radius!r}")
         check_amplitude("radius", self.radius)
@@ -70,11 +73,7 @@ class Holomorphic(AbstractEstimator):
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if `net` has no potential, or no complex derivative where one is needed."""
         check_energy(net, "Holomorphic")
-        if self.points > 2 and not net.activation.holomorphic:
-            raise ValueError(
-                f"{type(net.activation).__name__} is not holomorphic, so a circle of {self.points} points does not "
-                "give its gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
-            )
+        check_holomorphic(net, self.points)
 
     def estimate(
         self,
@@ -89,13 +88,15 @@ class Holomorphic(AbstractEstimator):
         dtype = parameter_dtype(net)
         x, target = x.astype(dtype), target.astype(dtype)
         problem = FixedPoint.of(net, x)
-        free = settle_problem(problem, self.solver)
+        free = settle_problem(problem, keyed(self.solver, key, _FREE))
         solver = self.nudged_solver or nudged_default(self.solver)
         if isinstance(self.radius, str):
-            circle, memory = settle_on_best_circle(problem, target, free, self.points, self.tolerance, solver, memory)
+            circle, memory = settle_on_best_circle(
+                problem, target, free, self.points, self.tolerance, solver, memory, key
+            )
         else:
             radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(dtype)
-            circle = settle_on_circle(problem, target, free, self.points, radius, solver)
+            circle = settle_on_circle(problem, target, free, self.points, radius, solver, key=key)
         certificate = certify(free, circle.nudged, circle.betas, self.unsettled, circle.spectrum)
         return assemble(
             net,
@@ -115,18 +116,3 @@ class Holomorphic(AbstractEstimator):
         """Return the memory before the first step: of the automatic circle, else nothing."""
         del batch_size
         return CircleMemory.fresh(parameter_dtype(net)) if isinstance(self.radius, str) else None
-
-
-def check_amplitude(name: str, value: float | Array | str) -> None:
-    """Raise `ValueError` unless a nudge amplitude given as a number is positive and finite."""
-    if isinstance(value, int | float) and not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-
-
-def check_energy(net: AbstractNetwork, estimator: str) -> None:
-    """Raise `ValueError` if `net` has no potential to differentiate."""
-    if not net.is_energy:
-        raise ValueError(
-            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is a vector field: "
-            "use Implicit or Unrolled"
-        )

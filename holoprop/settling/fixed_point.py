@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int, Num
+from jaxtyping import Array, Float, Inexact, Int, Num, PyTree
 
 from holoprop.network.base import (
     AbstractNetwork,
@@ -92,9 +92,9 @@ class FixedPoint(eqx.Module):
         """Number of neurons of one sample."""
         return sum(math.prod(shape) for shape in self.net.layer_shapes)
 
-    def update(self, state: State) -> State:
-        """Return `σ(a(s) − β ∂C/∂s_L)`, all layers at once (one synchronous step)."""
-        return self._batched(self._update, state)
+    def update(self, state: State, disturbance: State | None = None) -> State:
+        """Return `σ(a(s) − β ∂C/∂s_L + disturbance)`, all layers at once (one synchronous step)."""
+        return self._batched(lambda net, c, y, b, s: self._update(net, c, y, b, *s), (state, disturbance))
 
     @property
     def carried(self) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ class FixedPoint(eqx.Module):
         table = dict(zip(self.net.blocks[block], moved, strict=True))
         return tuple(table.get(i, layer) for i, layer in enumerate(state))
 
-    def _batched(self, f: Callable[..., State], state: State) -> State:
+    def _batched(self, f: Callable[..., State], state: PyTree) -> State:
         net = in_dtype(self.net, self.dtype)
         mapped: Callable[..., State] = lambda c, y, b, s: f(net, c, y, b, s)  # noqa: E731
         if len(self.lead) == 2:
@@ -148,9 +148,13 @@ class FixedPoint(eqx.Module):
             mapped = jax.vmap(mapped)
         return mapped(self.clamped.astype(self.dtype), self.target, self.beta, state)
 
-    def _update(self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State) -> State:
+    def _update(
+        self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, disturbance: State | None
+    ) -> State:
         drives = net.drive(c, s)
         drives = (*drives[:-1], self._nudged(net, drives[-1], y, beta, s))
+        if disturbance is not None:
+            drives = tuple(a + d for a, d in zip(drives, disturbance, strict=True))
         return tuple(net.activation(a) for a in drives)
 
     def _update_block(self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, block: int) -> State:

@@ -43,7 +43,7 @@ def test_sgd_step_follows_the_estimate(problem, batch):
 
 def test_no_sample_kept_moves_nothing(problem, batch, assert_identical):
     """Neither the parameters nor the momentum, which by itself would go on moving them."""
-    state = initial_train_state(problem.net, problem.estimator, MOMENTUM, problem.batch_size)
+    state = initial_train_state(problem.net, UNSETTLED, MOMENTUM, problem.batch_size)
     state = eqx.tree_at(lambda s: s.optimizer_state, state, jax.tree.map(jnp.ones_like, state.optimizer_state))
     new, metrics = train_step(state, *batch, KEY, UNSETTLED, MOMENTUM)
     assert_identical(new, state)

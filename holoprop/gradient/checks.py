@@ -1,0 +1,45 @@
+"""What estimators refuse, each in one line that says what to do instead."""
+
+from typing import Literal
+
+from jaxtyping import Array
+
+from holoprop.network.base import AbstractNetwork
+
+
+def check_amplitude(name: str, value: float | Array | str) -> None:
+    """Raise `ValueError` unless a nudge amplitude given as a number is positive and finite."""
+    if isinstance(value, int | float) and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_circle(points: int | Literal["auto"], *, at_least: int = 2) -> None:
+    """Raise `ValueError` unless `points` is a number of points that a circle may have."""
+    if points == "auto" and at_least == 2:
+        return
+    if isinstance(points, str):
+        raise ValueError(f"points must be an integer of at least {at_least}, got {points!r}")
+    if points == 1:
+        raise ValueError(
+            f"points must be at least {at_least}, got 1: for one nudge and a free phase use OneSided(beta)"
+        )
+    if points < at_least:
+        raise ValueError(f"points must be at least {at_least}, got {points}")
+
+
+def check_energy(net: AbstractNetwork, estimator: str) -> None:
+    """Raise `ValueError` if `net` has no potential to differentiate."""
+    if not net.is_energy:
+        raise ValueError(
+            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is a vector field: "
+            "use Implicit or Unrolled"
+        )
+
+
+def check_holomorphic(net: AbstractNetwork, points: int | Literal["auto"]) -> None:
+    """Raise `ValueError` if a circle of so many points needs a complex derivative that `net` does not have."""
+    if points != 2 and not net.activation.holomorphic:
+        raise ValueError(
+            f"{type(net.activation).__name__} is not holomorphic, so a circle of {points} points does not give its "
+            "gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
+        )
