@@ -172,7 +172,7 @@ def certify(
 def circle_spectrum(
     free: Rest,
     nudged: State,
-    residual: Float[Array, "points batch"],
+    mismatch: State,
     betas: Inexact[Array, "points batch"],
     points: int,
     noise: Float[Array, " batch"] | None = None,
@@ -181,7 +181,8 @@ def circle_spectrum(
 
     **Arguments:**
 
-    - `free`: the free rest states; `nudged`: the states at `betas`, `residual` theirs.
+    - `free`: the free rest states; `nudged`: the states at `betas`; `mismatch`: what an update would add to those,
+      `σ(a(s)) − s`.
     - `betas`: `β_k` with non-negative imaginary part, in the order of `half_circle(points)`, `(…, batch)`.
     - `points`: `N`, of the whole circle.
     - `noise`: `(batch,)`, standard deviation of the noise that is left in the coefficient `ŝ_1` (norm over all
@@ -191,24 +192,25 @@ def circle_spectrum(
     unit, multiplicity = half_circle(points)
     share = multiplicity / points
     powers = jnp.asarray(unit[None] ** -np.arange(points)[:, None] * share).astype(betas.dtype)
-    squares, size = jnp.zeros((points, *free.residual.shape), dtype), jnp.zeros_like(free.residual)
-    for rested, moved in zip(free.state, nudged, strict=True):
+    real = free.residual
+    squares, errors = jnp.zeros((points, *real.shape), dtype), jnp.zeros((points, *real.shape), dtype)
+    size = jnp.zeros_like(real)
+    for rested, moved, missed in zip(free.state, nudged, mismatch, strict=True):
         # Relative to the free state, so that small responses are not lost in rounding.
         rise = (moved - rested.astype(moved.dtype)).reshape(*moved.shape[:2], -1)
         squares += jnp.sum(jnp.einsum("jk,kbn->jbn", powers, rise).real ** 2, -1)
+        errors += jnp.sum(jnp.einsum("jk,kbn->jbn", powers, missed.reshape(rise.shape)).real ** 2, -1)
         size += jnp.sum(rested.reshape(rested.shape[0], -1) ** 2, -1)
     coefficients = jnp.sqrt(squares)
     shift, first = coefficients[0], jnp.maximum(coefficients[1], jnp.finfo(size.dtype).tiny)
     # ‖ŝ_0‖ of the states themselves, as ŝ_0 ≈ s_0.
     norms = jnp.concatenate([jnp.sqrt(size)[None], coefficients[1:]])
     relative = jnp.concatenate([coefficients[1:] / first, (shift / first)[None]])  # j = 1 … N
-    rounding = jnp.finfo(size.dtype).eps / 2 * jnp.sqrt(size)
-    mean_square = jnp.sum(jnp.asarray(share).astype(dtype)[:, None] * residual**2, 0)
-    floor = jnp.sqrt(mean_square + rounding**2) / first
+    rounding = jnp.finfo(size.dtype).eps / 4 * jnp.sqrt(size)
+    floor = jnp.sqrt(jnp.max(errors, 0) + rounding**2) / first
+    tolerance = _SOLVER * jnp.sqrt(errors[1] + rounding**2) / first
     noise = jnp.zeros_like(floor) if noise is None else noise / first
     aliasing, ratio = _extrapolate(relative, jnp.hypot(floor, noise))
-    # Errors of the solver are about equal at all frequencies: they cannot exceed what is seen at the highest.
-    seen = jnp.sqrt(jnp.mean(relative[-3:] ** 2, 0)) if points > 3 else jnp.full_like(floor, jnp.inf)
     negative = jnp.full_like(floor, jnp.nan)
     if points >= 6:
         negative = jnp.sqrt(jnp.sum(relative[-3:-1] ** 2, 0) / jnp.sum(relative[:-1] ** 2, 0))
@@ -217,7 +219,7 @@ def circle_spectrum(
         shift=shift,
         radius_of_convergence=jnp.abs(betas[0]) / ratio,
         aliasing=aliasing,
-        tolerance=jnp.minimum(_SOLVER * floor, jnp.maximum(2 * seen, floor * 0.1)),
+        tolerance=tolerance,
         noise=noise,
         negative=negative,
     )

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 from holoprop.gradient.certificate import OK_BELOW, Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle
-from holoprop.gradient.nudged import repeat, settle_nudged
+from holoprop.gradient.nudged import mismatch, repeat, settle_nudged
 from holoprop.gradient.turn import nudges, turn, turn_spectrum
 from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
@@ -79,7 +79,9 @@ def settle_on_circle(
         betas, weights = nudges(problem, points, radius)
         _, nudged = turn(problem, target, betas, free.state, solver, key)
         noise = noise_in_state(problem, free.state, solver)
-        return Circle(betas, weights, nudged, turn_spectrum(free, nudged, betas, points, noise, noisy=True))
+        return Circle(
+            betas, weights, nudged, turn_spectrum(problem, target, free, nudged, betas, points, noise, noisy=True)
+        )
     unit, multiplicity = half_circle(points)
     real_points = int((multiplicity == 1).sum())
     kind = complex_dtype(problem.net) if points > 2 else radius.dtype
@@ -90,7 +92,12 @@ def settle_on_circle(
         nudged = settle_nudged(problem, target, betas, start, solver)
     else:
         nudged = _settle_half(problem, target, betas, real_points, free, solver, start)
-    return Circle(betas, weights, nudged, circle_spectrum(free, nudged.state, nudged.residual, betas, points))
+    return Circle(
+        betas,
+        weights,
+        nudged,
+        circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, points),
+    )
 
 
 def settle_on_best_circle(

@@ -20,7 +20,7 @@ from holoprop.gradient.certificate import Certificate, certify, circle_spectrum
 from holoprop.gradient.estimate import Estimate, Unsettled, mean_kept, sample_weights
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
-from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.fixed_point import FixedPoint, difference
 from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver, where_sample
@@ -51,7 +51,7 @@ def estimate_from_nudges(
     nudged = settle_nudged(problem, target, betas, repeat(free.state, betas.shape[0]), nudged_solver)
     spectrum = None
     if circle_points is not None:
-        spectrum = circle_spectrum(free, nudged.state, nudged.residual, betas, circle_points)
+        spectrum = circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, circle_points)
     certificate = certify(free, nudged, betas, unsettled, spectrum)
     return assemble(net, x, target, free, nudged, betas, weights, free_weight, certificate, unsettled)
 
@@ -155,6 +155,11 @@ def settle_nudged(
 ) -> Rest:
     """Settle the samples of a free problem at all nudges at once, from `start`, `(points, batch, …)`."""
     return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
+
+
+def mismatch(problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], rest: Rest) -> State:
+    """Return `σ(a(s) − β ∂C/∂s_L) − s` at nudged rest states, `(points, batch, …)`: what the solver left undone."""
+    return difference(FixedPoint(problem.net, problem.clamped, target, betas).update(rest.state), rest.state)
 
 
 def repeat(state: State, points: int) -> State:

@@ -118,7 +118,9 @@ class Oscillation(AbstractEstimator):
         (state, gradient, visited), _ = lax.scan(period, carried, jnp.arange(self.periods))
         free = _mean_state(problem, visited)
         noise = noise_in_state(problem, free.state, steps)
-        spectrum = turn_spectrum(free, visited, betas, self.points, noise, noisy=self.noise is not None)
+        spectrum = turn_spectrum(
+            problem, target, free, visited, betas, self.points, noise, noisy=self.noise is not None
+        )
         certificate = certify(free, visited, betas, self.unsettled, spectrum)
         logits, losses = read_out(net, free.state, target)
         return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, state)

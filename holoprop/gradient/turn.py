@@ -4,6 +4,7 @@ This is how a noisy network, or one that is never reset, meets its nudges (P1's 
 noise the states at `β` and `β̄` are no conjugates of each other, so all `N` points are visited.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 from holoprop.gradient.certificate import Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle, whole_circle
 from holoprop.network.base import State, complex_dtype
-from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.fixed_point import FixedPoint, difference
 from holoprop.settling.rest import Rest
 from holoprop.settling.time_stepping import TimeSteps, keyed
 
@@ -63,6 +64,8 @@ def folded(states: State, points: int) -> State:
 
 
 def turn_spectrum(
+    problem: FixedPoint,
+    target: Float[Array, "batch classes"],
     free: Rest,
     nudged: Rest,
     betas: Inexact[Array, "points batch"],
@@ -81,7 +84,9 @@ def turn_spectrum(
     """
     forward, _ = _halves(points)
     half = folded(nudged.state, points)
-    residual = jnp.zeros_like(nudged.residual[forward]) if noisy else nudged.residual[forward]
+    missed = jax.tree.map(jnp.zeros_like, half)
+    if not noisy:
+        missed = difference(FixedPoint(problem.net, problem.clamped, target, betas[forward]).update(half), half)
     spread = noise / (points if points == 2 else 2 * points) ** 0.5
     if points > 2:
         powers = jnp.asarray(whole_circle(points).conj() / points).astype(betas.dtype)
@@ -89,7 +94,7 @@ def turn_spectrum(
             jnp.sum(jnp.einsum("k,kbn->bn", powers, s.reshape(*s.shape[:2], -1)).imag ** 2, -1) for s in nudged.state
         )
         spread = jnp.maximum(spread, jnp.sqrt(jnp.asarray(lag)))
-    return circle_spectrum(free, half, residual, betas[forward], points, spread)
+    return circle_spectrum(free, half, missed, betas[forward], points, spread)
 
 
 def _halves(points: int) -> tuple[np.ndarray, np.ndarray]:
