@@ -64,7 +64,7 @@ def one_hot(y: Num[Array, "..."], classes: int, dtype: jnp.dtype) -> Float[Array
         return y.astype(dtype)
     if y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer):
         labels: Int[Array, " batch"] = y
-        if not isinstance(labels, Tracer) and labels.size and not (0 <= labels.min() and labels.max() < classes):
+        if not isinstance(labels, Tracer) and labels.size and not (labels.min() >= 0 and labels.max() < classes):
             raise ValueError(f"labels must be in 0 … {classes - 1}, got {labels.min()} … {labels.max()}")
         return jax.nn.one_hot(labels, classes, dtype=dtype)
     raise ValueError(

@@ -27,7 +27,8 @@ def test_estimators_get_their_numbers_and_solvers() -> None:
     )
     assert build(name="unrolled", steps=12, depth=3) == hp.Unrolled(steps=12, solver=hp.Anderson(depth=3))
     assert build(max_steps=90, tolerance=1e-4, nudged_tolerance=1e-3) == hp.Holomorphic(
-        solver=hp.Anderson(tolerance=1e-4, max_steps=90), nudged_solver=hp.Anderson(tolerance=1e-3, max_steps=60, fallback=False)
+        solver=hp.Anderson(tolerance=1e-4, max_steps=90),
+        nudged_solver=hp.Anderson(tolerance=1e-3, max_steps=60, fallback=False),
     )
     assert build(radius="auto", gradient_tolerance=1e-3) == hp.Holomorphic(tolerance=1e-3)
 

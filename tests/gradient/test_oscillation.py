@@ -1,7 +1,5 @@
 """The turning nudge. Oracles: the published implementation, the implicit gradient, one long run against two short."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
