@@ -4,6 +4,8 @@ Networks settle to a rest state; a small complex teaching signal travels once ar
 coefficient of the activity on that circle is the gradient (Laborieux & Zenke 2022, arXiv 2209.00530).
 """
 
+from holoprop.data.dataset import DataError, Dataset, Split
+from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
 from holoprop.gradient.certificate import Certificate, Spectrum, Verdict
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
@@ -11,6 +13,7 @@ from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.oscillation import Oscillation
+from holoprop.gradient.stencil import Stencil
 from holoprop.network.activation import (
     AbstractActivation,
     DoubleSilu,
@@ -34,10 +37,13 @@ from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.rest import Rest, Status, UnsettledError
 from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver, Progress
+from holoprop.settling.substrate import Programmed, Substrate
 from holoprop.settling.time_stepping import Noise, TimeSteps
+from holoprop.train.bookkeeping import TrainingError
 from holoprop.train.checkpoint import CheckpointError
 from holoprop.train.evaluation import Evaluation, evaluate
-from holoprop.train.loop import FitResult, TrainingError, fit
+from holoprop.train.loop import FitResult, ProgressDisplay, fit
+from holoprop.train.step import StepMetrics, TrainState, initial_train_state, train_step
 
 __version__ = "0.1.0"
 
@@ -69,9 +75,11 @@ __all__ = [
     "FixedPoint",
     "Noise",
     "Picard",
+    "Programmed",
     "Progress",
     "Rest",
     "Status",
+    "Substrate",
     "TimeSteps",
     "UnsettledError",
     "settle",
@@ -88,13 +96,24 @@ __all__ = [
     "Implicit",
     "OneSided",
     "Oscillation",
+    "Stencil",
     "Unrolled",
     "alignment",
+    # data
+    "DataError",
+    "Dataset",
+    "Split",
+    "load_dataset",
     # train
     "CheckpointError",
     "Evaluation",
     "FitResult",
+    "ProgressDisplay",
+    "StepMetrics",
+    "TrainState",
     "TrainingError",
     "evaluate",
     "fit",
+    "initial_train_state",
+    "train_step",
 ]

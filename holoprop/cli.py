@@ -85,10 +85,11 @@ def train(
         options = " (--resume, --overwrite or --name)" if not (resume or overwrite) and place.is_dir() else ""
         raise RunFolderError(f"{error}{options}") from None
     from holoprop.report.page import write_report
+    from holoprop.train.metrics import percent
 
     best = result.best_epoch
-    highest = f"best {_percent(best['test_accuracy'])} in epoch {best['epoch']}"
-    print(f"test accuracy       {_percent(result.test_accuracy)} ({highest})")
+    highest = f"best {percent(best['test_accuracy'])} in epoch {best['epoch']}"
+    print(f"test accuracy       {percent(result.test_accuracy)} ({highest})")
     print(f"cosine to Implicit  {_agreement(result.gradient_check)}")
     print(f"training            {result.seconds:.1f} s for {len(result.fit.history)} epochs")
     print(f"report              {write_report(place)}")
@@ -124,12 +125,11 @@ def check_gradient_command(
         print(_to_json(check))
         return
     print(f"{check['estimator']} against Implicit, {check['samples']} test samples")
-    rows = [(layer["name"], layer) for layer in check["layers"]] + [("total", check["total"])]
     _print_table(
         ("gradient of", "cosine", "relative error"),
-        [(name, _number(row["cosine"], ".9f"), _number(row["relative_error"], ".2e")) for name, row in rows],
+        [(name, _number(row["cosine"], ".9f"), _number(row["relative_error"], ".2e")) for name, row in _rows(check)],
     )
-    print(f"unsettled: {_percent(check['certificate']['unsettled_share'])} of the samples")
+    print(f"certificate: {check['certificate']['text']}")
 
 
 @app.command()
@@ -168,6 +168,31 @@ def bench(
 
     rows = run_benchmarks(only or None, progress=lambda text: print(text, file=sys.stderr))
     print(_to_json(rows) if as_json else render_rows(rows))
+
+
+@app.command()
+def resistor(
+    points: Annotated[int, typer.Option(help="Nudges of the larger stencil, even; the smaller one has 2.")] = 4,
+    beta: Annotated[float, typer.Option(help="The largest nudge in training.")] = 0.03,
+    epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 10,
+    folder: Annotated[Path, typer.Option(help="Where the page goes, in a folder resistor.")] = Path("runs"),
+) -> None:
+    """Train a simulated resistor network from real nudges alone, and measure how exact its gradients are."""
+    from holoprop.experiments.resistor_learning import run_resistor
+    from holoprop.report.resistor import write_resistor_page
+    from holoprop.train.metrics import percent
+
+    result = run_resistor(
+        sorted({2, points}), beta=beta, epochs=epochs, progress=lambda text: print(text, file=sys.stderr)
+    )
+    names = tuple(f"Stencil({run.points})" for run in result.runs)
+    print("relative error of the gradient against the exact one")
+    errors = zip(result.betas.tolist(), *(run.errors.tolist() for run in result.runs), strict=True)
+    rows = [(f"{nudge:.3g}", *("unstable" if e != e else f"{e:.1e}" for e in each)) for nudge, *each in errors]
+    _print_table(("β", *names), rows[::2])
+    for name, run in zip(names, result.runs, strict=True):
+        print(f"{name}: test accuracy {percent(run.test_accuracy)}, gradient error {run.error:.1e} at β = {beta:g}")
+    print(f"page {write_resistor_page(result, folder / 'resistor' / 'resistor.html')}")
 
 
 @app.command()
@@ -291,12 +316,18 @@ def _agreement(check: dict[str, Any]) -> str:
     return f"{total['cosine']:.7f} (relative error {total['relative_error']:.1e}, {check['samples']} test samples)"
 
 
+def _rows(check: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each layer, under it its parameters, and the total."""
+    rows = []
+    for layer in check["layers"]:
+        rows.append((layer["name"], layer))
+        begins = f"{layer['name']}."
+        rows += [(f"  {each['name']}", each) for each in check["parameters"] if each["name"].startswith(begins)]
+    return [*rows, ("total", check["total"])]
+
+
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 CONFIGURATIONS = {
     "unknown key": (
         ["estimator.pionts=4"],
-        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, beta, steps, solver, depth, damping"
-        ", tolerance, max_steps, nudged_tolerance, nudged_max_steps, unsettled; did you mean estimator.points?",
+        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, gradient_tolerance, beta, steps, "
+        "solver, depth, damping, tolerance, max_steps, nudged_tolerance, nudged_max_steps, unsettled; did you mean estimator.points?",
     ),
     "unknown section": (
         ["trainig.epochs=4"],
@@ -61,7 +61,7 @@ CONFIGURATIONS = {
         "unknown key network.batch_size = 4: [network] takes kind, hidden, activation, cost, weight_scale, weight_std, "
         "dtype; did you mean training.batch_size?",
     ),
-    "negative radius": (["estimator.radius=-0.4"], "estimator.radius must be a finite number > 0, got -0.4"),
+    "negative radius": (["estimator.radius=-0.4"], "estimator.radius must be a finite number > 0 or 'auto', got -0.4"),
     "one point": (
         ["estimator.points=1"],
         "estimator.points must be an integer ≥ 2, got 1; for one nudge and a free phase set "

@@ -1,6 +1,7 @@
 """The command line: what it prints and where, what it writes, how it ends."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -135,19 +136,26 @@ def test_check_gradient_prints_json(shell: Shell) -> None:
     check = json.loads(done.out)
     assert check["total"]["cosine"] >= 0.9999
     assert check["samples"] == 4
+    certificate = check["certificate"]
+    assert sum(certificate["verdicts"].values()) == 4
+    assert certificate["median_radius"] == pytest.approx(0.03)
+    assert 0 < certificate["median_predicted_error"] < 1
 
 
 def test_check_gradient_prints_a_table(shell: Shell) -> None:
     done = shell(
         "check-gradient", "digits-mlp", "--samples=4", "--set=network.hidden=[12]", "--set=estimator.radius=0.2"
     )
-    head, columns, *rows, total, unsettled = done.out.splitlines()
+    head, columns, *rows, total, certificate = done.out.splitlines()
     assert head == "Holomorphic(points=4, radius=0.2) against Implicit, 4 test samples"
     assert columns.split("  ")[0] == "gradient of"
-    names = ["connections[0].weight", "connections[0].bias", "readout.weight", "readout.bias"]
-    assert [row.split()[0] for row in rows] == names
+    names = [row[:24].rstrip() for row in rows]
+    assert names == [
+        "connections[0]", "  connections[0].weight", "  connections[0].bias",
+        "readout", "  readout.weight", "  readout.bias",
+    ]  # fmt: skip
     assert float(total.split()[1]) >= 0.9999
-    assert unsettled == "unsettled: 0.00 % of the samples"
+    assert re.fullmatch(r"certificate: 4 samples: 4 ok; predicted error \S+ .*; circle 0\.2, .*", certificate)
 
 
 def test_presets_lists_every_preset(shell: Shell) -> None:

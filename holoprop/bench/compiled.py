@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from holoprop.bench.machine import describe_machine
+from holoprop.data.files import cache_root, write_atomic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +81,7 @@ def compile_stored(
 
 def bench_cache() -> Path:
     """Return the folder of stored executables: `bench` under `HOLOPROP_CACHE`, or else under the user cache."""
-    if chosen := os.environ.get("HOLOPROP_CACHE"):
-        return Path(chosen).expanduser() / "bench"
-    import pooch
-
-    return Path(pooch.os_cache("holoprop")).expanduser() / "bench"
+    return cache_root() / "bench"
 
 
 def peak_megabytes(run: jax.stages.Compiled) -> float:
@@ -135,15 +131,9 @@ def _store(stem: Path, compiled: CompiledFunction, facts: dict[str, Any]) -> Com
         times = {"compile_s": compiled.seconds, "compile_cpu_s": compiled.cpu_seconds, "peak_mb": compiled.peak_mb}
         stem.parent.mkdir(parents=True, exist_ok=True)
         # The JSON last: it is what says that the executable is whole.
-        _replace(stem.with_suffix(".pickle"), payload)
-        _replace(stem.with_suffix(".json"), json.dumps({**times, **facts}, indent=2).encode())
+        write_atomic(stem.with_suffix(".pickle"), payload)
+        write_atomic(stem.with_suffix(".json"), json.dumps({**times, **facts}, indent=2).encode())
     except (OSError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
         # Nowhere to write, or a backend that cannot serialise: the next run compiles again.
         pass
     return compiled
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -22,7 +22,7 @@ from holoprop.bench.counting import SweepCounter
 from holoprop.bench.flops import DenseFlops
 from holoprop.bench.machine import gemm, time_in_turns
 from holoprop.bench.published import PublishedSchedule
-from holoprop.bench.row import Progress, Row
+from holoprop.bench.row import Notice, Row
 from holoprop.data.cache import available_datasets
 from holoprop.data.dataset import DataError
 from holoprop.data.loading import load_dataset
@@ -84,7 +84,7 @@ TABLE_1_MIXED = MlpBenchmark("mlp-table1-mixed", schedule=PublishedSchedule(), q
 """The same against a stricter baseline, real where the nudge is real: half the time with today's compiler."""
 
 
-def run_mlp(benchmark: MlpBenchmark, progress: Progress) -> Row:
+def run_mlp(benchmark: MlpBenchmark, progress: Notice) -> Row:
     """Run one benchmark of a dense network and return its row; `progress` is told what is about to happen."""
     schedule = benchmark.schedule
     net = mlp(benchmark.sizes[0], benchmark.sizes[1:], benchmark.classes, key=jax.random.key(0))

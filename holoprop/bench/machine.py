@@ -31,12 +31,6 @@ def gemm(size: int = 2048) -> tuple[Callable[[], Any], float]:
     return lambda: product(a, b), 2.0 * size**3
 
 
-def gemm_rate(size: int = 2048, rounds: int = 7) -> float:
-    """Return the machine's float32 matrix-product rate in GFLOP/s, the median over `rounds`."""
-    product, flops = gemm(size)
-    return flops / time_in_turns({"gemm": product}, rounds=rounds, at_least=0.1)["gemm"] / 1e9
-
-
 def time_in_turns(
     functions: Mapping[str, Callable[[], Any]], *, rounds: int = 7, at_least: float = 0.3
 ) -> dict[str, float]:

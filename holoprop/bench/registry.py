@@ -4,9 +4,9 @@ import functools
 from collections.abc import Callable, Sequence
 
 from holoprop.bench.dense import TABLE_1, TABLE_1_MIXED, run_mlp
-from holoprop.bench.row import Progress, Row
+from holoprop.bench.row import Notice, Row
 
-_BENCHMARKS: dict[str, Callable[[Progress], Row]] = {
+_BENCHMARKS: dict[str, Callable[[Notice], Row]] = {
     benchmark.name: functools.partial(run_mlp, benchmark) for benchmark in (TABLE_1, TABLE_1_MIXED)
 }
 
@@ -16,7 +16,7 @@ def benchmark_names() -> list[str]:
     return list(_BENCHMARKS)
 
 
-def run_benchmarks(only: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
+def run_benchmarks(only: Sequence[str] | None = None, progress: Notice | None = None) -> list[Row]:
     """Run benchmarks one after the other.
 
     **Arguments:** `only`: their names, in the order in which to run them; all if `None`. `progress`: is told in one

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import NotRequired, TypedDict
 
-Progress = Callable[[str], None]
+Notice = Callable[[str], None]
 """Is told, in one line each, what a benchmark is about to do."""
 
 

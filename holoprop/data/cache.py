@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from holoprop.data.dataset import DataError
 from holoprop.data.digits import digits_problem
+from holoprop.data.files import cache_root
 from holoprop.data.registry import SOURCES, Source, SourceFile, find_source
 
 DownloadProgress = Callable[[str, int, int], None]
@@ -143,16 +144,7 @@ def _folders(source: Source, cache: str | os.PathLike[str] | None) -> dict[str, 
         if not root.is_dir():
             raise DataError(f"HOLOPROP_DATA={given} is not a folder; correct it or unset it")
         folders["HOLOPROP_DATA"] = root / source.name
-    return {**folders, "cache": _cache_root(cache) / source.name}
-
-
-def _cache_root(cache: str | os.PathLike[str] | None) -> Path:
-    chosen = cache or os.environ.get("HOLOPROP_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("holoprop")).expanduser()
+    return {**folders, "cache": cache_root(cache) / source.name}
 
 
 def _find(source: Source, file: SourceFile, cache: str | os.PathLike[str] | None) -> Path | None:

@@ -119,7 +119,7 @@ class EstimatorConfig(_Section, frozen=True):
 class DataConfig(_Section, frozen=True):
     """`[data]`: what is learnt."""
 
-    name: str
+    name: str = "digits"
     """The data set; `holoprop data list` shows them."""
     train_limit: Count | None = None
     """Use only the first so many training samples."""
@@ -191,7 +191,7 @@ class Config(_Section, frozen=True):
     """What settles."""
     estimator: EstimatorConfig
     """Where the gradient comes from."""
-    data: DataConfig
+    data: DataConfig = Field(default_factory=DataConfig)
     """What is learnt."""
     training: TrainingConfig
     """How long, in which pieces."""

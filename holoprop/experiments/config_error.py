@@ -38,12 +38,13 @@ def complaint(error: ValidationError, tree: Any, model: type[BaseModel]) -> str:
         value = value[part] if isinstance(value, Mapping) else value
     text = f"{'.'.join(path) or 'the configuration'} must be {_allowed(schema)}, got {_shown(value)}"
     choices = [each for each in schema.get("enum", ()) if isinstance(each, str)]
-    return text + _hint(value, choices, repr)
+    return text + did_you_mean(value, choices)
 
 
 def did_you_mean(word: Any, known: list[str]) -> str:
     """Return `; did you mean 'x'?` for the known word closest to `word`, or nothing."""
-    return _hint(word, known, repr)
+    near = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _unknown_key(path: list[str], value: Any, model: type[BaseModel]) -> str:
@@ -103,6 +104,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         return repr(schema["const"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
+    if "anyOf" in schema:
+        return " or ".join(_allowed(each) for each in schema["anyOf"] if each.get("type") != "null")
     if "pattern" in schema:
         return "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
     kind = str(schema.get("type", "given"))
@@ -117,8 +120,3 @@ def _allowed(schema: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _hint(word: Any, known: list[str], show: Any) -> str:
-    near = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
-    return f"; did you mean {show(near[0])}?" if near else ""

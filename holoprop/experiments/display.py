@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from holoprop.train.loop import ProgressDisplay
+from holoprop.train.metrics import percent
 
 _LINES = 50
 """A log of a long run gets about this many lines of epochs …"""
@@ -56,7 +57,7 @@ class TrainingBar:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch ended."""
-        self.tested = f" · test {_percent(record['test_accuracy'])}" if "test_accuracy" in record else ""
+        self.tested = f" · test {percent(record['test_accuracy'], 1)}" if "test_accuracy" in record else ""
         facts = _facts(record["train_loss"], record["train_accuracy"], record["unsettled"]) + self.tested
         self.bar.update(self.task, completed=record["step"], facts=facts)
 
@@ -91,7 +92,7 @@ class TrainingLines:
         self.latest = record["step"]
         if record["epoch"] % self.every == 0 or record["epoch"] == self.epochs:
             facts = _facts(record["train_loss"], record["train_accuracy"], record["unsettled"])
-            tested = f" · test {_percent(record['test_accuracy'])}" if "test_accuracy" in record else ""
+            tested = f" · test {percent(record['test_accuracy'], 1)}" if "test_accuracy" in record else ""
             self._print(f"epoch {record['epoch']}/{self.epochs} · {facts}{tested}{self._left()}")
 
     def end(self) -> None:
@@ -112,11 +113,4 @@ class TrainingLines:
 
 def _facts(loss: float | None, accuracy: float | None, unsettled: float | None) -> str:
     shown = "no sample kept" if loss is None else f"loss {loss:.4f}"
-    return f"{shown} · accuracy {_percent(accuracy)} · unsettled {_percent(unsettled)}"
-
-
-def _percent(share: float | None) -> str:
-    # A sample in ten thousand that does not settle must not read as none.
-    if share is None:
-        return "–"
-    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+    return f"{shown} · accuracy {percent(accuracy, 1)} · unsettled {percent(unsettled, 1)}"

@@ -2,10 +2,12 @@
 
     cosine = ⟨g, g*⟩/(‖g‖‖g*‖),    relative error = ‖g − g*‖/‖g*‖,    g* = dℒ/dθ at the free rest state
 
-The certificate of the estimate comes along, so that a poor agreement can be told from a poorly settled state.
+The certificate of the estimate comes along, so that what it predicts can be held against what is true, and a poor
+agreement be told from a poorly settled state.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import numpy as np
 
 from holoprop.experiments.building import build_experiment
 from holoprop.experiments.config import Config
-from holoprop.gradient.agreement import alignment
-from holoprop.gradient.certificate import Certificate
+from holoprop.gradient.agreement import Agreement, alignment
+from holoprop.gradient.certificate import Certificate, Verdict
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit
 from holoprop.network.base import AbstractNetwork
+from holoprop.settling.anderson import Anderson
 from holoprop.settling.rest import Status
 from holoprop.train.checkpoint import load_checkpoint
 from holoprop.train.step import initial_train_state
@@ -52,17 +55,21 @@ def compare_with_implicit(
 ) -> dict[str, Any]:
     """Compare an estimator with the implicit gradient on one batch; samples that either cannot settle are left out.
 
+    The reference is `Implicit(solver=Anderson())`, whatever the estimator settles with: it settles to its own tight
+    tolerance, so that a loose one, or a solver that ends elsewhere, shows in the comparison.
+
     **Arguments:** `x`: inputs `(n, *input_shape)`; `y`: integer labels `(n,)`.
 
     **Returns:** a dictionary ready for JSON: `reference`, `samples` (compared), `estimator` (in words), `total`,
-    `layers` (one entry a parameter) and `certificate` (of all samples, left out ones too). Agreements are `None` where
-    there is none to tell.
+    `layers` and `parameters` (one entry each) and `certificate`, of all samples, left out ones too: its residuals, the
+    nudges, `text` (the whole in one line), `verdicts` (samples by verdict) and, over samples, `median_predicted_error`,
+    `median_radius` and `median_radius_of_convergence`. What there is none of is `None`.
 
     **Raises:** `ValueError` if the estimator does not fit the network.
     """
     # A batch is to be reported on, not to be given up.
     estimator = dataclasses.replace(estimator, unsettled="mask")
-    reference = Implicit(solver=estimator.solver)
+    reference = Implicit(solver=Anderson())
     estimate, truth = estimator(net, x, y), reference(net, x, y)
     certificate = estimate.certificate
     kept = np.asarray(certificate.kept) & np.asarray(truth.certificate.kept)
@@ -71,40 +78,63 @@ def compare_with_implicit(
         estimate, truth = estimator(net, x[kept], y[kept]), reference(net, x[kept], y[kept])
     compared = alignment(estimate.gradient, truth.gradient)
     nothing = {"cosine": None, "relative_error": None}
+
+    def listed(agreements: dict[str, Agreement]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, **(dataclasses.asdict(each) if kept.any() else nothing)} for name, each in agreements.items()
+        ]
+
     return {
         "reference": "implicit",
         "samples": int(kept.sum()),
         "estimator": describe_estimator(estimator),
         "total": dataclasses.asdict(compared.total) if kept.any() else nothing,
-        "layers": [
-            {"name": name, **(dataclasses.asdict(agreement) if kept.any() else nothing)}
-            for name, agreement in compared.parameters.items()
-        ],
+        "layers": listed(compared.layers),
+        "parameters": listed(compared.parameters),
         "certificate": _describe_certificate(certificate),
     }
 
 
 def describe_estimator(estimator: AbstractEstimator) -> str:
-    """Return an estimator in words, as one would write it: `Holomorphic(points=4, radius=0.1)`."""
+    """Return an estimator in words, as one would write it: `Holomorphic(points=4, radius='auto')`."""
     numbers = {
         field.name: value
         for field in dataclasses.fields(estimator)
         if field.name in ("points", "radius", "beta", "steps") and (value := getattr(estimator, field.name)) is not None
     }
-    return f"{type(estimator).__name__}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
+    return f"{type(estimator).__name__}({', '.join(f'{name}={value!r}' for name, value in numbers.items())})"
 
 
 def _describe_certificate(certificate: Certificate) -> dict[str, Any]:
-    betas = np.asarray(certificate.betas)
+    radii, verdict = np.abs(np.asarray(certificate.betas)), np.asarray(certificate.verdict)
+    spectrum = certificate.spectrum
     return {
+        "text": certificate.text(),
+        "verdicts": {each.name: int((verdict == each).sum()) for each in Verdict},
+        "median_predicted_error": _median(np.asarray(certificate.predicted_error)),
+        "median_radius": _median(radii),
+        "median_radius_of_convergence": None
+        if spectrum is None
+        else _median(np.asarray(spectrum.radius_of_convergence)),
         "free_residual": np.asarray(certificate.free_residual).tolist(),
         "point_residual": np.asarray(certificate.point_residual).tolist(),
         "free_status": [Status(status).name for status in np.asarray(certificate.free_status).tolist()],
         "unsettled_share": float(certificate.unsettled_share),
-        # Every sample has the same nudges; six digits hide what the cast to float32 added.
-        "points": [_complex_text(complex(beta[0])) for beta in betas],
+        "points": [_complex_text(beta) for beta in _median_nudges(np.asarray(certificate.betas))],
     }
 
 
+def _median(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else None
+
+
+def _median_nudges(betas: np.ndarray) -> list[complex]:
+    """The nudges `(points, batch)` of one sample, at the median radius: an automatic circle has one for each sample."""
+    return [complex(beta[0] / abs(beta[0]) * np.median(np.abs(beta))) for beta in betas]
+
+
 def _complex_text(value: complex) -> str:
-    return f"{round(value.real, 6) + 0.0:g}{round(value.imag, 6) + 0.0:+g}j"
+    # Six digits of its size hide what the cast to float32 added; adding 0 turns −0 into 0.
+    digits = 6 - math.ceil(math.log10(abs(value)))
+    return f"{round(value.real, digits) + 0.0:g}{round(value.imag, digits) + 0.0:+g}j"

@@ -3,7 +3,6 @@
 config.toml  environment.json  metrics.jsonl  checkpoint.eqx  gradient_check.json  evaluation.npz  report.html
 """
 
-import contextlib
 import datetime
 import importlib.metadata
 import io
@@ -19,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from holoprop.data.files import write_atomic
 from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.config_error import ConfigError
 
@@ -116,28 +116,14 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, atomically."""
-    _write(path, text.encode())
+    write_atomic(path, text.encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as a compressed `.npz`, atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    _write(path, buffer.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    # Written beside its place and moved there: whoever reads meanwhile, or after a crash, finds a whole file.
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_atomic(path, buffer.getvalue())
 
 
 def _check_same_run(folder: Path, config: Config) -> None:

@@ -31,6 +31,8 @@ _NEAREST = 0.7
 """A circle comes at most this near to the estimated radius of convergence."""
 _FIRST_LIMIT = 1.0
 """The radius of convergence that is assumed before anything is known."""
+_RETREAT = 0.1
+"""A first circle from beyond the radius of convergence says nothing but that; the second is smaller by this factor."""
 _GAIN = 2.0
 """A second circle is settled for samples whose predicted error it makes smaller by this factor."""
 
@@ -70,10 +72,13 @@ def settle_on_circle(
     solver: AbstractSolver,
     start: State | None = None,
     key: PRNGKeyArray | None = None,
+    *,
+    polish: bool = False,
 ) -> Circle:
     """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest.
 
-    With a noisy solver all points are visited in turn, from the free state.
+    With a noisy solver all points are visited in turn, from the free state; else `polish` asks for a little more than
+    the solver's tolerance.
     """
     if isinstance(solver, TimeSteps) and solver.noise is not None:
         betas, weights = nudges(problem, points, radius)
@@ -92,6 +97,8 @@ def settle_on_circle(
         nudged = settle_nudged(problem, target, betas, start, solver)
     else:
         nudged = _settle_half(problem, target, betas, real_points, free, solver, start)
+    if polish:
+        nudged = _polished(problem, target, betas, nudged)
     return Circle(
         betas,
         weights,
@@ -119,12 +126,13 @@ def settle_on_best_circle(
     memory = CircleMemory.fresh(dtype) if memory is None else memory
     keys = (None, None) if key is None else tuple(jax.random.split(key))
     radius = _first_radius(problem, free, points, memory, noise_in_state(problem, free.state, solver))
-    first = settle_on_circle(problem, target, free, points, radius, solver, key=keys[0])
+    polish = tolerance is None
+    first = settle_on_circle(problem, target, free, points, radius, solver, key=keys[0], polish=polish)
     radius, moves = _better_radius(first, points, tolerance)
 
     def again(first: Circle) -> Circle:
         start = None if is_noisy(solver) else _continued(free, first, points, radius)
-        return settle_on_circle(problem, target, free, points, radius, solver, start, keys[1])
+        return settle_on_circle(problem, target, free, points, radius, solver, start, keys[1], polish=polish)
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
     return circle, _learnt(circle, memory)
@@ -155,7 +163,7 @@ def _better_radius(
     best = jnp.minimum(radius * factor, _NEAREST * spectrum.radius_of_convergence)
     # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
     fine = _arrived(circle.nudged) & jnp.isfinite(best) & (alias < OK_BELOW)
-    best = jnp.where(fine, best, radius * jnp.minimum(jnp.where(jnp.isfinite(factor), factor, 0.1), 0.3))
+    best = jnp.where(fine, best, radius * jnp.minimum(jnp.where(jnp.isfinite(factor), factor, _RETREAT), _RETREAT))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
     moves = ~fine | (spectrum.predicted_error > _GAIN * promised)
@@ -209,6 +217,21 @@ def _learnt(circle: Circle, memory: CircleMemory) -> CircleMemory:
 def _arrived(nudged: Rest) -> Bool[Array, " batch"]:
     """Return the samples whose every point settled, or was not asked to."""
     return jnp.all(nudged.settled | (nudged.status == Status.not_applicable), 0)
+
+
+def _polished(problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], rest: Rest) -> Rest:
+    """Return the rest states two plain sweeps further on, for samples whose residual they make smaller.
+
+    Where sweeps contract fast, a state that has just met the tolerance may be far from as good as one that has just
+    missed it. Two more sweeps make up for that luck; where they contract slowly it hardly matters.
+    """
+    nudged = FixedPoint(problem.net, problem.clamped, target, betas)
+    once, before = nudged.sweep(rest.state)
+    twice, after = nudged.sweep(once)
+    better = after < before
+    return Rest(
+        where_sample(better, twice, rest.state), jnp.where(better, after, rest.residual), rest.steps, rest.status
+    )
 
 
 def _settle_half(

@@ -14,8 +14,8 @@ def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
     **Arguments:** `points`: the number `N ≥ 2` of points of the whole circle.
 
     **Returns:** `(unit, multiplicity)`, each of length `⌊N/2⌋ + 1`. The real points come first: 1, then −1 if `N` is
-    even; each counts once, the complex ones, in the order of their angle, twice. For `N = 2` nothing is
-    complex and `unit` is real.
+    even; each counts once, the complex ones, in the order of their angle, twice. For `N = 2` nothing is complex and
+    `unit` is real.
 
     **Raises:** `ValueError` for fewer than two points.
     """

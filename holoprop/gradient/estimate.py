@@ -5,7 +5,7 @@ pytree of the network's own type, the gradient of the mean loss over the samples
 """
 
 import abc
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from holoprop.network.cost import one_hot
 from holoprop.settling.fixed_point import check_inputs
 from holoprop.settling.rest import Rest, UnsettledError, require_settled
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.substrate import Substrate
 
 Unsettled = Literal["mask", "keep", "raise"]
 """What to do with samples that did not settle: leave them out of the means, keep them, or raise `UnsettledError`."""
@@ -43,6 +44,14 @@ class Estimate(eqx.Module):
     rest: Rest
     certificate: Certificate
     memory: PyTree
+
+
+class RealNudges(NamedTuple):
+    """The nudges `β_k`, each with its weight `w_k`, and the weight `w_0` of the free state (or `None`)."""
+
+    betas: list[Any]
+    weights: list[Any]
+    free_weight: Any
 
 
 class AbstractEstimator(eqx.Module):
@@ -74,9 +83,19 @@ class AbstractEstimator(eqx.Module):
         """Return the memory before the first step; most estimators have none."""
         del net, batch_size
 
+    def real_nudges(self) -> RealNudges:
+        """Return the real nudges with which a `Substrate` is measured; estimators that need more refuse.
+
+        **Raises:** `ValueError` unless a few real nudges are all that this estimator needs.
+        """
+        raise ValueError(
+            f"{type(self).__name__} needs more than a substrate can do, which is to settle under real nudges: use "
+            "Stencil, Centered or OneSided"
+        )
+
     def __call__(
         self,
-        net: AbstractNetwork,
+        net: AbstractNetwork | Substrate,
         x: Inputs,
         y: Targets,
         *,
@@ -87,7 +106,7 @@ class AbstractEstimator(eqx.Module):
 
         **Arguments:**
 
-        - `net`: the network.
+        - `net`: the network; for estimators with `real_nudges` a `Substrate` will do (see `estimate_on_substrate`).
         - `x`: inputs `(batch, *net.input_shape)`, real.
         - `y`: integer labels `(batch,)` or one-hot rows `(batch, classes)`.
         - `key`: random key, for estimators that draw noise.
@@ -98,6 +117,10 @@ class AbstractEstimator(eqx.Module):
         **Raises:** `ValueError` if shapes do not fit or the estimator cannot be used on this network;
         `UnsettledError` with `unsettled="raise"` (outside `jit` only: inside, look at the certificate).
         """
+        if isinstance(net, Substrate):
+            from holoprop.gradient.measured import estimate_on_substrate  # which builds on this module
+
+            return estimate_on_substrate(self, net, x, y, memory=memory)
         self.check(net)
         x, y = check_inputs(net, x), jnp.asarray(y)
         if y.shape[:1] != x.shape[:1]:
@@ -105,7 +128,7 @@ class AbstractEstimator(eqx.Module):
         target = one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
         if isinstance(x, Tracer):
             return self.estimate(net, x, target, key=key, memory=memory)
-        estimate = _compiled(_traced_amplitude(self), net, x, target, key, memory)
+        estimate = _compiled(traced_amplitude(self), net, x, target, key, memory)
         if self.unsettled == "raise":
             require_settled(estimate.rest, "free phase")
             points = estimate.certificate
@@ -139,8 +162,11 @@ def _compiled(estimator, net, x, target, key, memory) -> Estimate:
     return estimator.estimate(net, x, target, key=key, memory=memory)
 
 
-def _traced_amplitude(estimator: AbstractEstimator) -> AbstractEstimator:
-    # A float field would be a compile-time constant: sweeping the nudge would compile anew at every value.
+def traced_amplitude(estimator: AbstractEstimator) -> AbstractEstimator:
+    """Return the estimator with its radius or nudge as an array.
+
+    A float field would be a compile-time constant: sweeping the nudge would compile anew at every value.
+    """
     for name in ("radius", "beta"):
         if isinstance(getattr(estimator, name, None), float):
             estimator = eqx.tree_at(lambda e, n=name: getattr(e, n), estimator, replace_fn=jnp.asarray)

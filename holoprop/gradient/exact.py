@@ -40,14 +40,16 @@ from holoprop.settling.solver import AbstractSolver, default_tolerance
 class Implicit(AbstractEstimator):
     """The exact gradient by the implicit function theorem: one adjoint linear solve per sample at the free rest state.
 
-    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ` (recurrent backpropagation, Almeida 1987, Pineda 1987).
-    Works on energy networks and vector fields. Up to `dense_limit` neurons the system is factorised, above it is
-    solved by GMRES; a sample whose solve fails counts as unsettled.
+    `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ`, with `D = σ'(a)` and `J = ∂a/∂s` at the rest state. Works
+    on energy networks and vector fields. Up to `dense_limit` neurons the system is factorised, above that it is solved
+    by GMRES; a sample whose solve fails counts as unsettled.
 
     **Arguments:** `solver`, `unsettled` as in `Holomorphic`; `dense_limit`: neurons per sample; `tolerance`: of the
     linear solve, relative (default: the rounding error to the power ¾).
 
     **Raises:** `ValueError` for a tolerance that is not positive.
+
+    Source: recurrent backpropagation, Almeida 1987 and Pineda 1987.
     """
 
     solver: AbstractSolver = Anderson()
@@ -149,6 +151,8 @@ class Unrolled(AbstractEstimator):
     **Arguments:** `steps ≥ 1`; `solver`, `unsettled` as in `Holomorphic`.
 
     **Raises:** `ValueError` for `steps < 1`.
+
+    Source: the reference of P1's figures (arXiv 2209.00530), backpropagation through time.
     """
 
     steps: int = 100

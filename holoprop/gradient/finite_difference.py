@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.checks import check_amplitude, check_energy
-from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, RealNudges, Unsettled, check_policy
 from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
@@ -39,6 +39,10 @@ class OneSided(AbstractEstimator):
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if `net` has no potential."""
         check_energy(net, "OneSided")
+
+    def real_nudges(self) -> RealNudges:
+        """Return the one nudge, and the free state with the opposite weight."""
+        return RealNudges([self.beta], [1 / self.beta], -1 / self.beta)
 
     def estimate(
         self,
@@ -86,6 +90,10 @@ class Centered(AbstractEstimator):
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if `net` has no potential."""
         check_energy(net, "Centered")
+
+    def real_nudges(self) -> RealNudges:
+        """Return the two nudges `±β`."""
+        return RealNudges([self.beta, -self.beta], [0.5 / self.beta, -0.5 / self.beta], None)
 
     def estimate(
         self,

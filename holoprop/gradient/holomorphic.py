@@ -28,13 +28,14 @@ _FREE = 2**20
 
 
 class Holomorphic(AbstractEstimator):
-    """Holomorphic EP with `points` nudges on a circle of radius `radius` (P1, arXiv 2209.00530).
+    """Holomorphic EP with `points` nudges on a circle of radius `radius`.
 
     `g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k})`, bias `O(r^N)`; `N = 2` is the centred estimator and purely real.
 
     **Arguments:**
 
-    - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates.
+    - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates. The
+      real ones settle first, then the complex ones, all in one batch, extrapolated from those.
     - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
       smallest predicted error, from the spectrum of a first circle, and from the memory of the last step if it is
       handed back.
@@ -48,9 +49,11 @@ class Holomorphic(AbstractEstimator):
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
     potential, or with a non-holomorphic activation and `points > 2`.
 
+    Source: P1 (arXiv 2209.00530), the Cauchy formula and its N-point estimate; the automatic circle is ours.
+
     ```python
-    est = hp.Holomorphic(points=4, radius=0.1)(net, x, y)
-    est.gradient.connections[0].weight, est.certificate.unsettled_share
+    est = hp.Holomorphic(points=4)(net, x, y)
+    est.gradient.connections[0].weight, est.certificate.text()
     ```
     """
 

@@ -29,7 +29,10 @@ Net = TypeVar("Net", bound=eqx.Module)
 
 
 class AbstractNetwork(eqx.Module):
-    """A network with its own dynamics: subclass it with `input_shape`, `layer_shapes`, `drive` and `readout`.
+    """A network with its own dynamics, at rest where `s = σ(a(s))`: subclass it with what has no default here.
+
+    That is `input_shape`, `layer_shapes` and `classes` (properties or class attributes), the method `drive`, a
+    `readout`, and the fields `activation` and `cost`. `clamp`, `blocks` and `drive_block` may be replaced too.
 
     Parameters are the class's real array fields. `drive` and `potential` are called with those parameters cast to the
     state's dtype, so that `W @ s` works on the contour, unless `keeps_real_weights` says that the class multiplies real
@@ -37,6 +40,26 @@ class AbstractNetwork(eqx.Module):
     is such a module keeps its real weights too.
 
     `readout(s)` returns the logits `o(s_L)`, shape `(classes,)`: a method, or a field that holds a callable module.
+
+    **Raises:** `ValueError` when it is first settled or trained, if it has no real array among its fields, some
+    parameter is complex, or `blocks` is no partition of the layers.
+
+    Source: P2 (arXiv 2309.02214), the vector field `F(θ, u, x)`; here in activities, `s = σ(u)`.
+
+    ```python
+    class Loop(hp.AbstractNetwork):
+        w_in: jax.Array  # (5, 6)
+        w: jax.Array  # (6, 6), not symmetric
+        readout: hp.Readout  # of 6 units
+        activation: hp.AbstractActivation = hp.Tanh()
+        cost: hp.AbstractCost = hp.CrossEntropy()
+        input_shape = (5,)
+        layer_shapes = ((6,),)
+        classes = 3
+
+        def drive(self, c, s):
+            return (c @ self.w_in + s[0] @ self.w,)
+    ```
     """
 
     activation: eqx.AbstractVar[AbstractActivation]
@@ -68,7 +91,13 @@ class AbstractNetwork(eqx.Module):
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """A partition of the layers (indices from 0) that may be updated in turn; by default one block of all.
 
-        With more than one block, no layer of the first may drive another layer of the first.
+        A sweep updates the blocks in order, each from the newest activities of the others and all its layers at once.
+        Every layer belongs to exactly one block; no block is empty. With more than one, no layer of the first block may
+        drive itself or another of the first: solvers take it to be at rest once it is updated, and do not look again.
+
+        With two blocks the residual that solvers report is `‖σ(a(s)) − s‖` of the state returned. With three or more it
+        is the change of all blocks but the first in one more sweep: it vanishes at the same rest states, but a later
+        block has then moved by what earlier ones moved, so away from rest it is of that size and not equal to it.
         """
         return (tuple(range(len(self.layer_shapes))),)
 
@@ -89,7 +118,11 @@ class AbstractNetwork(eqx.Module):
 class AbstractEnergyNetwork(AbstractNetwork):
     """A network defined by its potential `Φ(θ, c, s)`: one method, and the drive is its gradient.
 
+    `a = ∂Φ/∂s`, so rest states are stationary points of the energy `E(u) = Σ[u·σ(u) − ∫σ(u) du] − Φ(σ(u))`, `s = σ(u)`.
+
     On the contour `potential` is differentiated as a holomorphic function, so write it without `abs`, `conj`, `.real`.
+
+    Source: P1 (arXiv 2209.00530), the primitive `Φ`.
     """
 
     @property

@@ -10,13 +10,16 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.product import real_product
+from holoprop.network.product import check_affine, real_product
 
 
 class AbstractConnection(eqx.Module):
     """A connection from a source layer to a target layer, on the activities of one sample.
 
-    `tied` says that feedback is the transpose of the forward product, so that the connection has a potential.
+    `tied` says that feedback is the transpose of the forward product, so that the connection has a potential: its term
+    `s' · forward(s)` of `Φ`, with `backward(s') = ∂/∂s [s' · forward(s)]`.
+
+    Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · (W_l s_l + b_l)`; free feedback is P2's (arXiv 2309.02214).
     """
 
     tied: ClassVar[bool]
@@ -46,13 +49,26 @@ class Dense(AbstractConnection):
     **Attributes:**
 
     - `weight`: `(in, out)`, real (stored input-first, so the forward product is `s @ weight`).
-    - `bias`: `(out,)`, real.
+    - `bias`: `(out,)`, real, of the weight's dtype.
+
+    Activities may be real or complex and are of the weight's precision; products have their dtype (`real_product`).
+
+    **Raises:** `ValueError` if the weight is no matrix or the bias has not one entry per column of it.
+
+    Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · (W_l s_l + b_l)`.
+
+    ```python
+    hp.Dense(jnp.zeros((784, 256)), jnp.zeros(256)).forward(x).shape  # (256,)
+    ```
     """
 
     weight: Float[Array, "in out"]
     bias: Float[Array, " out"]
     tied: ClassVar[bool] = True
     keeps_real_weights: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        check_affine("a dense connection", self.weight, self.bias, "(in, out)", "(out,)")
 
     @property
     def source_shape(self) -> tuple[int, ...]:

@@ -14,7 +14,11 @@ from jaxtyping import Array, Float, Inexact, Int, Num
 
 
 class AbstractCost(eqx.Module):
-    """A cost of one sample, complex-differentiable in the logits."""
+    """A cost `C(o, y)` of one sample, complex-differentiable in the logits `o`.
+
+    A nudge β adds `−β ∂C/∂s_L` to the drive of the last layer. Subclasses write `__call__` in operations that are
+    holomorphic in the logits: no `abs`, `conj` or `.real` of them.
+    """
 
     @abc.abstractmethod
     def __call__(self, logits: Inexact[Array, " classes"], target: Float[Array, " classes"]) -> Inexact[Array, ""]:
@@ -22,7 +26,15 @@ class AbstractCost(eqx.Module):
 
 
 class CrossEntropy(AbstractCost):
-    """Softmax cross-entropy, `C = log Σ_j e^{o_j} − Σ_j y_j o_j` (for `Σ_j y_j = 1`); `∂C/∂o = softmax(o) − y`."""
+    """Softmax cross-entropy, `C = log Σ_j e^{o_j} − Σ_j y_j o_j`, in nats; `∂C/∂o = softmax(o) − y`.
+
+    For targets with `Σ_j y_j = 1`, one-hot or soft. Logits `o`: `(classes,)`, real or complex; target `y`:
+    `(classes,)`, real. Complex logits use the complex exponential and the principal branch of the logarithm: `C` is
+    holomorphic wherever `Σ_j e^{o_j}` stays off the negative real axis. Logits of any size are safe: the largest real
+    part is subtracted first.
+
+    Source: P1 (arXiv 2209.00530), the cost of all its experiments.
+    """
 
     def __call__(self, logits: Inexact[Array, " classes"], target: Float[Array, " classes"]) -> Inexact[Array, ""]:
         """Return the cross-entropy in nats, a scalar of the logits' dtype."""
@@ -31,7 +43,13 @@ class CrossEntropy(AbstractCost):
 
 
 class SquaredError(AbstractCost):
-    """Half the squared error, `C = ½ Σ_j (o_j − y_j)²`; `∂C/∂o = o − y`. (The square, not the modulus: holomorphic.)"""
+    """Half the squared error, `C = ½ Σ_j (o_j − y_j)²`; `∂C/∂o = o − y`.
+
+    Logits `o`: `(classes,)`, real or complex; target `y`: `(classes,)`, real, any values. It is the square, not the
+    squared modulus, so `C` is holomorphic everywhere, and complex for complex logits.
+
+    Source: the cost of classic equilibrium propagation, Scellier & Bengio 2017 (arXiv 1602.05179).
+    """
 
     def __call__(self, logits: Inexact[Array, " classes"], target: Float[Array, " classes"]) -> Inexact[Array, ""]:
         """Return half the sum of squares, a scalar of the logits' dtype."""

@@ -7,6 +7,7 @@ With tied connections it is an energy network,
 and its layers split into odd and even: the layers of one parity are driven by the other's alone.
 """
 
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -20,15 +21,20 @@ from holoprop.network.readout import Readout
 
 
 class LayeredNetwork(AbstractNetwork):
-    """A chain of layers joined by connections (DESIGN.md section 1; P1's multi-layer network).
+    """A chain of layers joined by connections, at rest where `s_l = σ(forward_{l−1}(s_{l−1}) + backward_l(s_{l+1}))`.
 
     **Attributes:**
 
     - `connections`: `connections[i]` joins layer `i` to layer `i + 1`, where layer 0 is the input.
-    - `readout`: the `Readout` of the last layer.
+    - `readout`: the `Readout` of the last layer, flattened.
     - `activation`, `cost`: the activation `σ` of every layer, and the cost `C(o, y)`.
 
-    **Raises:** `ValueError` if there is no connection or the shapes of neighbours do not fit.
+    Parameters are real and of one dtype, that of the free states; states on a contour are complex of that precision.
+
+    **Raises:** `ValueError` if there is no connection, the shapes of neighbours do not fit, or the readout takes
+    another number of units than the last layer has.
+
+    Source: P1 (arXiv 2209.00530), its multi-layer network.
     """
 
     connections: tuple[AbstractConnection, ...]
@@ -46,6 +52,9 @@ class LayeredNetwork(AbstractNetwork):
                     f"connections[{i}] ends in a layer of shape {below.target_shape} "
                     f"but connections[{i + 1}] starts from {above.source_shape}"
                 )
+        last, units = self.connections[-1].target_shape, self.readout.weight.shape[0]
+        if units != math.prod(last):
+            raise ValueError(f"the readout takes {units} units but the last layer has {math.prod(last)} (shape {last})")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -29,9 +29,24 @@ def real_product(
     **Returns:** array of shape `(..., outer)` and the dtype of `s`.
 
     **Raises:** `TypeError` if the shapes do not fit (from `jax.numpy.matmul`).
+
+    Source: linearity alone. JAX would promote the weight to complex (as P1's code does by casting its parameters), and
+    a complex product costs four real ones, or three by Gauss's trick.
     """
     weight = weight.astype(s.real.dtype)
     if not jnp.iscomplexobj(s):
         return s @ weight
     pair = jnp.stack([s.real, s.imag], axis=-2) @ weight
     return lax.complex(pair[..., 0, :], pair[..., 1, :])
+
+
+def check_affine(what: str, weight: Array, bias: Array, matrix: str, vector: str) -> None:
+    """Raise `ValueError` unless `weight` is a matrix and `bias` has one entry for each of its columns.
+
+    **Arguments:** `what`: of whom the message speaks; `matrix`, `vector`: the shapes in words.
+    """
+    shape, entries = jnp.shape(weight), jnp.shape(bias)
+    if len(shape) != 2 or entries != shape[1:]:
+        raise ValueError(
+            f"{what} needs a weight of shape {matrix} and a bias of shape {vector}, got {shape} and {entries}"
+        )

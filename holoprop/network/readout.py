@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.product import real_product
+from holoprop.network.product import check_affine, real_product
 
 
 class Readout(eqx.Module):
@@ -13,13 +13,22 @@ class Readout(eqx.Module):
 
     **Attributes:**
 
-    - `weight`: `(units of the last layer, classes)`, real.
-    - `bias`: `(classes,)`, real.
+    - `weight`: `(units of the last layer, classes)`, real (stored input-first: `o = s_L @ weight + bias`).
+    - `bias`: `(classes,)`, real, of the weight's dtype.
+
+    Logits have the dtype of the activities, complex on a contour.
+
+    **Raises:** `ValueError` if the weight is no matrix or the bias has not one entry per column of it.
+
+    Source: P1 (arXiv 2209.00530): the output is read out and is not a dynamical layer.
     """
 
     weight: Float[Array, "units classes"]
     bias: Float[Array, " classes"]
     keeps_real_weights: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        check_affine("a readout", self.weight, self.bias, "(units, classes)", "(classes,)")
 
     def __call__(self, s: tuple[Inexact[Array, "..."], ...]) -> Inexact[Array, " classes"]:
         """Return the logits `(classes,)` of one sample's state (a tuple of layers; the last is flattened h, w, c)."""

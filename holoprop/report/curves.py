@@ -4,7 +4,7 @@ from holoprop.report.drawing import inline_svg
 from holoprop.report.figures import accuracy_figure, loss_figure, sweeps_figure, unsettled_figure
 from holoprop.report.markup import Markup, absent, element, panel, section
 from holoprop.report.records import Run
-from holoprop.report.wording import percent
+from holoprop.train.metrics import percent
 
 
 def learning_curves(run: Run) -> Markup:

@@ -7,9 +7,10 @@ import numpy as np
 from holoprop.report.drawing import inline_svg
 from holoprop.report.figures import LEAST_DIFFERENCE, alignment_figure, circle_figure, residual_histogram
 from holoprop.report.markup import Markup, absent, element, escaped, panel, section, table
-from holoprop.report.records import Agreement, Certificate, Run
-from holoprop.report.wording import percent, power_of_ten, scientific
+from holoprop.report.records import Run, StoredAgreement, StoredCertificate
+from holoprop.report.wording import power_of_ten, scientific
 from holoprop.settling.rest import Status
+from holoprop.train.metrics import percent
 
 _OUTCOMES = {
     Status.settled: "residual at most the tolerance",
@@ -30,10 +31,10 @@ def gradient_alignment(run: Run) -> Markup:
         f"The gradient of {check.estimator} at the end of training, compared with the exact one "
         f"({check.reference} differentiation at the rest state) on the same {check.samples} test samples.",
     )
-    rows = [*check.layers, check.total]
+    rows = [*check.parameters, check.total]
     if all(row.cosine is None for row in rows):
         return section("gradient", title, lead, absent("There is nothing to compare: no sample came to rest."))
-    worst = min((row for row in check.layers or rows if row.cosine is not None), key=lambda row: row.cosine or 0.0)
+    worst = min((row for row in check.parameters or rows if row.cosine is not None), key=lambda row: row.cosine or 0.0)
     caption = (
         "How far each parameter's gradient points away from the exact one: the further left, the better. 10⁻⁴ is a "
         f"cosine of 0.9999. Furthest off: {worst.name}."
@@ -47,7 +48,8 @@ def gradient_alignment(run: Run) -> Markup:
     )
     pictures = [
         panel(
-            inline_svg(alignment_figure(check.total, check.layers), "alignment", "1 − cosine of each gradient"), caption
+            inline_svg(alignment_figure(check.total, check.parameters), "alignment", "1 − cosine of each gradient"),
+            caption,
         ),
         panel(numbers, "Relative error is ‖g − g*‖/‖g*‖, with g* the exact gradient: it also sees a wrong length."),
     ]
@@ -92,7 +94,7 @@ def rest_states(run: Run) -> Markup:
     return section("rest", "Rest states", lead, element("div", *pictures, class_="panels"))
 
 
-def _agreement(row: Agreement) -> tuple[str, str, str]:
+def _agreement(row: StoredAgreement) -> tuple[str, str, str]:
     if row.cosine is None or row.relative_error is None:
         return "–", "–", "–"
     distance = 1 - row.cosine
@@ -113,7 +115,7 @@ def _histogram_caption(residual: np.ndarray, tolerance: float | None) -> str:
     return text
 
 
-def _circle_caption(certificate: Certificate) -> str:
+def _circle_caption(certificate: StoredCertificate) -> str:
     text = (
         f"Each dot is one of the {len(certificate.free_residual)} samples of the gradient check, each bar the median. "
     )
@@ -125,7 +127,7 @@ def _circle_caption(certificate: Certificate) -> str:
     return text + " The lower half of the circle is the complex conjugate of the upper one." * conjugates
 
 
-def _outcomes(certificate: Certificate) -> Markup:
+def _outcomes(certificate: StoredCertificate) -> Markup:
     counts = Counter(certificate.free_status)
     known = [status for status in Status if status is not Status.not_applicable or counts[status.name]]
     rows: list[tuple[object, ...]] = [(element("code", s.name), counts.pop(s.name, 0), _OUTCOMES[s]) for s in known]
@@ -133,7 +135,7 @@ def _outcomes(certificate: Certificate) -> Markup:
     return table(("outcome", "samples", "what it means"), rows, class_="outcomes")
 
 
-def _outcome_caption(run: Run, certificate: Certificate) -> Markup:
+def _outcome_caption(run: Run, certificate: StoredCertificate) -> Markup:
     last = run.epochs[-1] if run.epochs else None
     text = (
         "How the solver ended in the free phase of the gradient check. Samples of which some phase, free or nudged, "

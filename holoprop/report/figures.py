@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from holoprop.report.drawing import COLOURS, decades_around, house_style, legend_above, new_axes, show_decades
-from holoprop.report.records import Agreement, Certificate, Run
+from holoprop.report.records import Run, StoredAgreement, StoredCertificate
 
 LEAST_DIFFERENCE = 1e-16
 """Where `1 − cosine` is drawn when it is smaller: float64 cannot tell such a cosine from 1."""
@@ -69,9 +69,9 @@ def sweeps_figure(run: Run) -> Figure:
     return figure
 
 
-def alignment_figure(total: Agreement, layers: Sequence[Agreement]) -> Figure:
+def alignment_figure(total: StoredAgreement, parameters: Sequence[StoredAgreement]) -> Figure:
     """Draw `1 − cosine` of every parameter's gradient to the reference, on a logarithmic axis, and of all together."""
-    rows = [*layers, total]
+    rows = [*parameters, total]
     defined = [1 - row.cosine for row in rows if row.cosine is not None]
     drawn = np.maximum(defined, LEAST_DIFFERENCE)
     with house_style():
@@ -129,7 +129,9 @@ def residual_histogram(residual: np.ndarray, tolerance: float | None) -> Figure:
     return figure
 
 
-def circle_figure(certificate: Certificate, free_tolerance: float | None, nudged_tolerance: float | None) -> Figure:
+def circle_figure(
+    certificate: StoredCertificate, free_tolerance: float | None, nudged_tolerance: float | None
+) -> Figure:
     """Draw the residual of every checked sample: in the free phase, and at each nudge in the order of its angle."""
     tolerances = [free_tolerance, *(nudged_tolerance for _ in certificate.points)]
     order = sorted(range(len(certificate.points)), key=lambda k: _angle(certificate.points[k]))

@@ -2,7 +2,8 @@
 
 from holoprop.report.markup import Markup, absent, element, joined, section, table
 from holoprop.report.records import EpochRecord, Run
-from holoprop.report.wording import date, duration, percent, scientific, shown
+from holoprop.report.wording import date, duration, scientific, shown
+from holoprop.train.metrics import percent
 
 
 def headline(run: Run) -> Markup:

@@ -46,7 +46,7 @@ class EpochRecord(BaseModel):
     sweeps: float | None = None
 
 
-class Agreement(BaseModel):
+class StoredAgreement(BaseModel):
     """Agreement of a gradient g with the reference g*: cosine and error `‖g − g*‖/‖g*‖`; `None` where undefined."""
 
     name: str = "total"
@@ -54,7 +54,7 @@ class Agreement(BaseModel):
     relative_error: float | None
 
 
-class Certificate(BaseModel):
+class StoredCertificate(BaseModel):
     """How the states behind a checked gradient settled.
 
     **Attributes:** residuals of the free phase `(samples,)` and of the nudged ones `(points, samples)`, `None` where
@@ -68,21 +68,22 @@ class Certificate(BaseModel):
     points: list[complex]
 
     @model_validator(mode="after")
-    def _check_points(self) -> "Certificate":
+    def _check_points(self) -> "StoredCertificate":
         if len(self.points) != len(self.point_residual):
             raise ValueError(f"{len(self.points)} points but residuals of {len(self.point_residual)}")
         return self
 
 
 class GradientCheck(BaseModel):
-    """A gradient compared with the reference on `samples` samples, in total and per parameter (`layers`)."""
+    """A gradient compared with the reference on `samples` samples, in total and per layer and per parameter."""
 
     reference: str
     samples: int
     estimator: str
-    total: Agreement
-    layers: list[Agreement]
-    certificate: Certificate
+    total: StoredAgreement
+    layers: list[StoredAgreement]
+    parameters: list[StoredAgreement]
+    certificate: StoredCertificate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,11 +1,6 @@
-"""Numbers as a page words them: shares, times, powers of ten, dates."""
+"""Numbers as a page words them: times, powers of ten, dates."""
 
 from datetime import UTC, datetime
-
-
-def percent(share: float | None) -> str:
-    """Return a share as `97.50 %`."""
-    return "–" if share is None else f"{100 * share:.2f} %"
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,9 @@ A sweep over the network's blocks is a map `G` of its last block alone, `x ↦ G
     x ← g − Σ_j γ_j Δg_j,      γ = argmin ‖f − Σ_j γ_j Δf_j‖,
 
 the multisecant step (Anderson 1965; Walker & Ni 2011). On the contour `γ` is complex: the response is holomorphic, so
-complex coefficients follow its Krylov space. The guard makes it safe: a sample whose residual grows
-takes plain sweeps for a while, longer each time; one that stops improving starts again from its initial state with
-plain alternating updates, then with damped ones. It therefore settles wherever plain alternation does.
+complex coefficients follow its Krylov space. The guard makes it safe: a sample whose residual grows takes plain sweeps
+for a while, longer each time; one that stops improving starts again from its initial state with plain alternating
+updates, then with damped ones. It therefore settles wherever plain alternation does.
 """
 
 import equinox as eqx
@@ -30,15 +30,29 @@ _FIRST_PAUSE = 4
 class Anderson(AbstractSolver):
     """Alternating sweeps with guarded Anderson acceleration of depth `depth`: the default solver.
 
+    With `G` one sweep as a map of the carried layers `x` (all but the first block), `g = G(x)`, `f = g − x`, and their
+    last `depth` differences `Δg_j`, `Δf_j`:
+
+        x ← g − Σ_j γ_j Δg_j,      γ = argmin ‖f − Σ_j γ_j Δf_j‖,
+
+    for each sample by itself, `γ` complex for complex states. States, residuals and `γ` have the precision of the
+    network's parameters. `steps` counts sweeps, those of all stages.
+
     **Arguments:**
 
     - `depth`: number of past differences, 1 to 8; 4 or 5 are usual.
     - `tolerance`, `max_steps`: as `AbstractSolver`; the limit holds for each stage (accelerated, plain, damped).
-    - `patience`: accelerated sweeps without a clearly smaller residual after which a sample falls back to plain
-      updates.
+    - `patience`: accelerated sweeps without a residual at least a tenth smaller, after which a sample falls back to
+      plain updates; at least 1.
     - `fallback`: whether there are plain and damped stages after the accelerated one.
 
     **Raises:** `ValueError` for values outside these ranges.
+
+    Source: Anderson, J. ACM 12 (1965) 547; Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715. The guard is ours.
+
+    ```python
+    hp.settle(net, x, solver=hp.Anderson(depth=4, tolerance=1e-5))
+    ```
     """
 
     depth: int = 5

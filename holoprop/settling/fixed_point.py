@@ -6,6 +6,7 @@ methods are mapped *inside* the solver's one loop.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ from holoprop.network.cost import one_hot
 class FixedPoint(eqx.Module):
     """The map `s ↦ σ(a(s) − β ∂C/∂s_L)` for a batch of inputs, and for all nudges of a contour at once.
 
+    `FixedPoint.of(net, x, y, beta)` checks what it is given; the constructor takes everything as it is.
+
     **Attributes:**
 
     - `net`: the network.
@@ -55,10 +58,11 @@ class FixedPoint(eqx.Module):
     ) -> "FixedPoint":
         """Pose the problem for inputs `x`, targets `y` and nudge `beta`: a number, `(batch,)` or `(points, batch)`.
 
-        **Raises:** `ValueError` if `x` does not fit the network, `y` or `beta` do not fit `x`, or a nudge is given
-        without targets.
+        **Raises:** `ValueError` if `x` does not fit the network, `y` or `beta` do not fit `x`, a nudge is given without
+        targets, or the network's `blocks` are no partition of its layers.
         """
         dtype = parameter_dtype(net)
+        check_blocks(net)
         x = check_inputs(net, x).astype(dtype)
         clamped = jax.vmap(net.clamp)(x)
         if isinstance(beta, int | float | complex) and beta == 0:
@@ -107,7 +111,7 @@ class FixedPoint(eqx.Module):
 
         With at most two blocks, the first block of `lead_in(state)` is at rest given the second, so its residual
         `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks it is the change of all carried
-        layers, which vanishes at rest too.
+        layers, later ones having seen what earlier ones did: it vanishes at the same states, but is no residual.
         """
         blocks = self.net.blocks
         after = state
@@ -196,6 +200,23 @@ def check_inputs(net: AbstractNetwork, x: Num[Array | np.ndarray, "..."]) -> Arr
     if jnp.iscomplexobj(x):
         raise ValueError(f"inputs must be real, got {x.dtype}")
     return x
+
+
+def check_blocks(net: AbstractNetwork) -> None:
+    """Raise `ValueError` unless the network's `blocks` hold each of its layers exactly once, and no block is empty.
+
+    A layer left out would never be updated, one named twice would be counted as carried while it is not.
+    """
+    layers = range(len(net.layer_shapes))
+    try:
+        blocks = [[operator.index(layer) for layer in block] for block in net.blocks]
+    except TypeError:
+        blocks = []
+    if sorted(layer for block in blocks for layer in block) != list(layers) or not all(blocks):
+        every = ", ".join(map(str, layers))
+        raise ValueError(
+            f"blocks must be tuples that hold each layer ({every}) exactly once, none of them empty, got {net.blocks}"
+        )
 
 
 def difference(a: State, b: State) -> State:

@@ -1,9 +1,8 @@
 """Plain fixed-point iteration: all layers at once (Picard), or the network's blocks in turn (alternating).
 
 Synchronous updates `s ← σ(a(s))` are the published schedule; they may fall into two-cycles. In a chain, even layers
-depend
-only on odd ones, so alternating updates do in one sweep what synchronous ones do in two; with increasing activations
-each half-sweep of the free phase minimises the energy exactly over its block, so no two-cycle exists.
+depend only on odd ones, so alternating updates do in one sweep what synchronous ones do in two; with increasing
+activations each half-sweep of the free phase minimises the energy exactly over its block, so no two-cycle exists.
 """
 
 import equinox as eqx
@@ -27,6 +26,8 @@ class Picard(AbstractSolver):
     **Arguments:** `damping` in [0, 1); `tolerance` and `max_steps` as `AbstractSolver`.
 
     **Raises:** `ValueError` for values outside these ranges.
+
+    Source: P1 (arXiv 2209.00530), `h ← σ(∂Φ/∂h)`, there for a fixed number of steps.
     """
 
     damping: float = 0.0
@@ -62,7 +63,14 @@ class Picard(AbstractSolver):
 class Alternating(AbstractSolver):
     """The network's blocks updated in turn, each from the newest values of the others; one step is one sweep.
 
-    **Arguments:** `tolerance` and `max_steps` as `AbstractSolver`; `ValueError` for values that make no sense.
+    `s_B ← σ(a_B(s))` for each block `B` of `net.blocks`: block Gauss–Seidel, where `Picard` is Jacobi.
+
+    **Arguments:** `tolerance` and `max_steps` as `AbstractSolver`.
+
+    **Raises:** `ValueError` for values outside their ranges.
+
+    Source: block Gauss–Seidel iteration; in the free phase of an energy network, block coordinate descent on the
+    energy.
     """
 
     tolerance: float | None = None

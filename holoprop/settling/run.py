@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, initial_state
 from holoprop.settling.anderson import Anderson
@@ -37,10 +38,10 @@ def settle(
 
     **Returns:** a `Rest`: state, residual, steps and status, per sample.
 
-    **Raises:** `ValueError` for shapes that do not fit or a nudge that is not finite; `UnsettledError` under
-    `throw=True`.
+    **Raises:** `ValueError` for shapes that do not fit, `blocks` of the network that are no partition of its layers, or
+    a nudge that is not finite (under `jit` the last goes unseen); `UnsettledError` under `throw=True`.
 
-    Source: P1 (arXiv 2209.00530), §2; DESIGN.md sections 1 and 4.
+    Source: P1 (arXiv 2209.00530), its dynamics of free and nudged phases, here run until they are at rest.
 
     ```python
     rest = hp.settle(net, x)
@@ -69,12 +70,14 @@ def _settle(net, x, y, beta, solver, state) -> Rest:
 
 
 def _traced_nudge(beta: Nudge) -> Nudge:
-    # A number would be a compile-time constant: sweeping the nudge would compile anew at every value.
-    if isinstance(beta, jax.Array):
+    if isinstance(beta, Tracer):
         return beta
     value = np.asarray(beta)
     if not np.isfinite(value).all():
         raise ValueError(f"beta must be finite, got {beta}")
+    if isinstance(beta, jax.Array):
+        return beta
+    # A number would be a compile-time constant: sweeping the nudge would compile anew at every value.
     return 0.0 if value.ndim == 0 and value == 0 else jnp.asarray(value)
 
 

@@ -2,7 +2,7 @@
 
 Complex vectors are kept as real pairs `[Re, Im]` of twice the length, so that every inner product is a real one:
 `⟨a, b⟩ = a·b + i a·(Jb)` with `J[p, q] = [q, −p]`. The Gram matrix grows by one row a step; the system of at most
-eight unknowns is solved by unrolled elimination over the whole batch, which costs less than a batched library solve.
+eight unknowns is solved by a rolled loop of eliminations over the whole batch at once.
 """
 
 import math
@@ -139,8 +139,7 @@ def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], state: State) -
 def solve_hermitian(matrix: Inexact[Array, "*lead n n"], right: Inexact[Array, "*lead n"]) -> Inexact[Array, "*lead n"]:
     """Solve small positive definite Hermitian systems by Gauss–Jordan elimination, the whole batch at once.
 
-    Definite matrices need no pivoting. The loop is rolled: unrolled, its complex arithmetic took longer to compile than
-    everything else in a solver's step.
+    Definite matrices need no pivoting. The loop is rolled, so that its size to the compiler does not grow with `n`.
     """
     n = right.shape[-1]
     unit = jnp.eye(n, dtype=matrix.dtype)

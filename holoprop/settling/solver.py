@@ -23,19 +23,22 @@ from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 
 _COMPACT_FROM = 64
-"""Below this many samples a step costs little more than its overhead, and compacting the batch gains nothing."""
+"""Smaller batches are not compacted: a step of theirs is mostly overhead."""
 _COMPACT_SHARE = 8
 """The batch is compacted when at most one in this many samples is still under way."""
 _COMPACT_STEPS = 20
-"""Within this many steps stragglers cost less than compiling a second loop for them."""
+"""Nor are batches of solvers that take so few steps at most: stragglers are soon done, a second loop is compiled first
+(`bench/RESULTS.md`: compaction added 0.6 s of compiling and took a step from 19 to 11.5 ms)."""
 
 
 class Progress(eqx.Module):
     """A solve under way.
 
-    **Attributes:** `state`: where the next step starts, or, for a sample that has ended, where it ended; `residual`,
-    `steps`, `status`:
-    per sample, of the last evaluation (`max_steps` while under way); `memory`: what the solver remembers besides.
+    **Attributes:**
+
+    - `state`: where the next step starts, or, for a sample that has ended, where it ended.
+    - `residual`, `steps`, `status`: `(*lead,)`, of the last evaluation; `status` is `max_steps` while under way.
+    - `memory`: what the solver remembers besides.
     """
 
     state: State
@@ -53,7 +56,7 @@ class Progress(eqx.Module):
 
 
 class AbstractSolver(eqx.Module):
-    """A way to bring a batch of networks to rest.
+    """A way to bring a batch of networks to rest, `s = σ(a(s) − β ∂C/∂s_L)`.
 
     **Attributes:**
 
@@ -99,18 +102,23 @@ def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Res
 
 
 def default_tolerance(dtype: jnp.dtype, size: int) -> float:
-    """Return the tolerance a solver uses when none is given: `√neurons · 1e-6` in float32, `√neurons · 1e-11` in
-    float64.
+    """Return the tolerance a solver uses when none is given: `√neurons · max(8.4 ε, 1e-11)`, `ε` the dtype's precision.
 
-    About ten times the rounding error of one update, so that it can be met.
+    That is `√neurons · 1e-6` in float32, `√neurons · 1e-11` in float64, complex alike. An update rounds each activity
+    of order 1 by a few `ε`, so 8.4 of them can be met. In float64 the floor decides, 45,000 `ε`: tighter would cost
+    sweeps and improve no gradient that anybody can tell.
+
+    **Arguments:** `dtype`: of the states; `size`: neurons per sample.
     """
-    return math.sqrt(size) * (1e-6 if jnp.finfo(dtype).bits == 32 else 1e-11)
+    return math.sqrt(size) * max(1e-6 * float(jnp.finfo(dtype).eps) / 2**-23, 1e-11)
 
 
 def check_solver(tolerance: float | None, max_steps: int) -> None:
     """Raise `ValueError` for a tolerance or step limit that no solve can meet."""
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
+    if tolerance is not None and math.isinf(tolerance):
+        raise ValueError(f"tolerance must be finite, got {tolerance}: every state would count as settled")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
 
@@ -157,12 +165,7 @@ def _scatter(progress: Progress, some: Progress, lead: tuple[int, ...], samples:
     kept = jax.tree.map(
         put,
         (progress.state, progress.residual, progress.steps, progress.status),
-        (
-            some.state,
-            some.residual,
-            some.steps,
-            some.status,
-        ),
+        (some.state, some.residual, some.steps, some.status),
     )
     # The memory is of no use any more.
     return Progress(*kept, memory=None)

@@ -4,6 +4,7 @@ Nothing is masked: a sample that did not settle counts as it stands.
 """
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from holoprop.data.batches import padded_batches
+from holoprop.gradient.measured import finite_samples
 from holoprop.gradient.nudged import read_out
 from holoprop.network.base import AbstractNetwork, Inputs, Targets, parameter_dtype
 from holoprop.network.cost import one_hot
@@ -19,6 +21,7 @@ from holoprop.settling.fixed_point import FixedPoint, check_inputs
 from holoprop.settling.rest import Status
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.substrate import Substrate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +42,17 @@ class Evaluation:
 
 
 def evaluate(
-    net: AbstractNetwork, x: np.ndarray, y: np.ndarray, *, solver: AbstractSolver | None = None, batch_size: int = 256
+    net: AbstractNetwork | Substrate,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    solver: AbstractSolver | None = None,
+    batch_size: int = 256,
 ) -> Evaluation:
     """Settle the free phase of every sample and compare the readout with the labels.
 
-    **Arguments:** `x`: `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`;
-    `batch_size`: samples at once.
+    **Arguments:** `net`: a network or a `Substrate` (which has its own solver and tells no residual: NaN); `x`:
+    `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`; `batch_size`: samples at once.
 
     **Returns:** an `Evaluation`; samples that did not settle are counted like the others, and their share is reported.
 
@@ -54,12 +62,17 @@ def evaluate(
         raise ValueError(f"x holds {len(x)} samples but y holds {len(y)}")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"labels must be integers of shape (n,), got {y.dtype} of shape {y.shape}")
-    check_inputs(net, jnp.asarray(x[:1]))
+    if not isinstance(net, Substrate):
+        check_inputs(net, jnp.asarray(x[:1]))
     solver = Anderson() if solver is None else solver
     parts = []
     for index, valid in padded_batches(len(x), batch_size):
         count = int(np.sum(valid))
-        parts.append([np.asarray(part)[:count] for part in _evaluate_batch(net, x[index], y[index], solver)])
+        if isinstance(net, Substrate):
+            batch = _measure_batch(net, x[index], y[index])
+        else:
+            batch = _evaluate_batch(net, x[index], y[index], solver)
+        parts.append([np.asarray(part)[:count] for part in batch])
     logits, losses, residual, steps, status = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Evaluation(
         loss=float(losses.mean(dtype=np.float64)),
@@ -68,7 +81,9 @@ def evaluate(
         residual=residual,
         steps=steps,
         status=status,
-        unsettled_share=float((status != Status.settled).mean()),
+        unsettled_share=float((status != Status.settled).mean())
+        if not isinstance(net, Substrate)
+        else float((status == Status.diverged).mean()),
     )
 
 
@@ -77,3 +92,12 @@ def _evaluate_batch(net: AbstractNetwork, x: Inputs, y: Targets, solver: Abstrac
     rest = settle_problem(FixedPoint.of(net, x), solver)
     logits, losses = read_out(net, rest.state, one_hot(jnp.asarray(y), net.classes, parameter_dtype(net)))
     return logits, losses, rest.residual, rest.steps, rest.status
+
+
+def _measure_batch(substrate: Substrate, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+    target = np.eye(substrate.classes)[y]
+    parameters = substrate.parameters if substrate.jittable else jax.tree.map(np.asarray, substrate.parameters)
+    activities = substrate.settle(parameters, x, target, 0.0)
+    status = np.where(finite_samples(activities, len(x)), Status.not_applicable, Status.diverged).astype(np.int32)
+    residual, steps = np.full(len(x), np.nan, np.float32), np.zeros(len(x), np.int32)
+    return substrate.logits(activities), substrate.cost(activities, target), residual, steps, status

@@ -1,7 +1,8 @@
 """The training loop: epochs of steps, metrics as JSON lines, checkpoints, exact resume.
 
 The order of the samples depends on (seed, epoch) alone and each step's key on (seed, step), so a run that is resumed
-from a checkpoint continues bit for bit as if it had never stopped.
+from a checkpoint continues bit for bit as if it had never stopped. Ctrl-C is looked for between steps only
+(`interrupt.py`), so that what it leaves is such a checkpoint too.
 """
 
 import dataclasses
@@ -17,16 +18,10 @@ from holoprop.data.batches import epoch_batches
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.fixed_point import check_inputs
-from holoprop.train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from holoprop.train.evaluation import evaluate
-from holoprop.train.metrics import EpochMeans, MetricsFile
+from holoprop.settling.substrate import Programmed, Substrate
+from holoprop.train.bookkeeping import Arrays, Bookkeeping
+from holoprop.train.interrupt import Interrupt
 from holoprop.train.step import StepMetrics, TrainState, initial_train_state, train_step
-
-Arrays = tuple[np.ndarray, np.ndarray]
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: a loss, gradient or parameter is not finite. The last good checkpoint is kept."""
 
 
 @runtime_checkable
@@ -62,7 +57,7 @@ class FitResult:
 
 
 def fit(
-    net: AbstractNetwork,
+    net: AbstractNetwork | Substrate,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
     train: Arrays,
@@ -82,12 +77,14 @@ def fit(
 
     **Arguments:**
 
-    - `net`, `estimator`, `optimizer`: what to train, how to get its gradient, how to use it.
+    - `net`, `estimator`, `optimizer`: what to train, how to get its gradient, how to use it. A `Substrate` in place of
+      the network comes back as a `Programmed` one with the trained parameters.
     - `train`, `test`: pairs of inputs `(n, *input_shape)` and integer labels `(n,)`; the test set is evaluated after
       each epoch.
     - `epochs`, `batch_size`: the last, incomplete batch of an epoch is left out.
     - `seed`: of the sample order and the estimator's noise.
-    - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it.
+    - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it. Without `resume`, those
+      of a former run are removed.
     - `resume`: continue from the folder's checkpoint, bit for bit; seed, batch size and number of samples must be the
       same.
     - `config`: JSON-serialisable description of the run, stored in the checkpoint.
@@ -97,13 +94,21 @@ def fit(
 
     **Returns:** a `FitResult`.
 
-    **Raises:** `ValueError` for data that do not fit the network; `CheckpointError`; `TrainingError` as soon as a
-    loss, gradient or parameter is not finite (that step moves nothing).
+    **Raises:** `ValueError` for data that do not fit the network; `CheckpointError`; `TrainingError` if a loss,
+    gradient or parameter is not finite, and `UnsettledError` if a sample did not settle and the estimator has
+    `unsettled="raise"` (such a step moves nothing; it is noticed when metrics are fetched, at the latest after
+    `log_every` steps, and nothing later than it is saved). On Ctrl-C the step under way is finished, a checkpoint is
+    written and `KeyboardInterrupt` raised; a second Ctrl-C raises at once.
 
     ```python
     result = hp.fit(net, hp.Holomorphic(points=4), optax.sgd(0.1), (x, y), epochs=3, batch_size=20)
     ```
     """
+    if isinstance(net, Substrate):
+        net = Programmed.of(net)
+        estimator.real_nudges()
+    else:
+        estimator.check(net)
     x, y = _check_data(net, train, batch_size)
     if test is not None:
         test = _check_data(net, test, 1)
@@ -113,22 +118,25 @@ def fit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
-    estimator.check(net)
-    run = _Run(folder, config, seed, len(x), batch_size)
+    run = Bookkeeping(folder, config, seed, len(x), batch_size, strict=estimator.unsettled == "raise")
     state = initial_train_state(net, estimator, optimizer, batch_size)
     if resume:
         state = run.restore(state)
-    run.open_metrics()
+    run.open_files()
     if progress is not None:
         progress.begin(epochs, run.steps_per_epoch, run.step)
     try:
-        while run.epoch < epochs:
-            state = _train_epoch(
-                run, state, x, y, estimator, optimizer, batch_size, log_every, checkpoint_every, progress
-            )
-            record = run.end_epoch(state, test, estimator)
-            if progress is not None:
-                progress.epoch(record)
+        with Interrupt() as interrupt:
+            while run.epoch < epochs and not interrupt.pressed:
+                state = _train_epoch(
+                    run, state, x, y, estimator, optimizer, log_every, checkpoint_every, progress, interrupt
+                )
+                if interrupt.pressed:
+                    run.save(state)
+                    break
+                record = run.end_epoch(state, test, estimator)
+                if progress is not None:
+                    progress.epoch(record)
     finally:
         if progress is not None:
             progress.end()
@@ -136,140 +144,53 @@ def fit(
 
 
 def _train_epoch(
-    run: "_Run",
+    run: Bookkeeping,
     state: TrainState,
     x: np.ndarray,
     y: np.ndarray,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
-    batch_size: int,
     log_every: int,
     checkpoint_every: int | None,
     progress: ProgressDisplay | None,
+    interrupt: Interrupt,
 ) -> TrainState:
+    """Take the steps of an epoch that are left, or those until an interrupt, and record them."""
     base = jax.random.key(run.seed)
     pending: list[tuple[int, StepMetrics]] = []
     clock = time.perf_counter()
 
-    def flush() -> None:
+    def flush(*, write: bool = True) -> None:
         nonlocal clock
-        records = run.take(pending, batch_size, time.perf_counter() - clock)
+        record = run.take(pending, time.perf_counter() - clock, write=write)
         clock = time.perf_counter()
         pending.clear()
-        if progress is not None and records:
-            progress.step(records)
+        if progress is not None and record:
+            progress.step(record)
 
     begun = run.step - run.epoch * run.steps_per_epoch
-    try:
-        for index in epoch_batches(len(x), batch_size, seed=run.seed, epoch=run.epoch, start=begun, drop_last=True):
-            key = jax.random.fold_in(base, run.step)
-            state, metrics = train_step(state, x[index], y[index], key, estimator, optimizer)
-            run.step += 1
-            pending.append((run.step, metrics))
-            stop = checkpoint_every is not None and run.step % checkpoint_every == 0
-            # Metrics are fetched a few steps at a time: waiting for each would idle an accelerator.
-            if run.step % log_every == 0 or stop:
-                flush()
-            if stop:
-                run.save(state)
-        flush()
-    except KeyboardInterrupt:
-        flush()
-        run.save(state)
-        raise
+    for index in epoch_batches(len(x), run.batch_size, seed=run.seed, epoch=run.epoch, start=begun, drop_last=True):
+        key = jax.random.fold_in(base, run.step)
+        state, metrics = train_step(state, x[index], y[index], key, estimator, optimizer)
+        run.step += 1
+        pending.append((run.step, metrics))
+        stop = checkpoint_every is not None and run.step % checkpoint_every == 0
+        # Metrics are fetched a few steps at a time: waiting for each would idle an accelerator.
+        if run.step % log_every == 0 or stop:
+            flush()
+        if stop:
+            run.save(state)
+        if interrupt.pressed:
+            break
+    # An interrupt leaves no record of its own: the files are to read as if there had been none.
+    flush(write=run.step == (run.epoch + 1) * run.steps_per_epoch)
     return state
 
 
-class _Run:
-    """Where a run stands, and its files."""
-
-    def __init__(
-        self, folder: Path | None, config: dict[str, Any] | None, seed: int, samples: int, batch_size: int
-    ) -> None:
-        self.folder, self.config, self.steps_per_epoch = folder, config, samples // batch_size
-        self.seed, self.samples, self.batch_size = seed, samples, batch_size
-        self.step, self.epoch = 0, 0
-        self.history: list[dict[str, Any]] = []
-        self.means = EpochMeans()
-        self.metrics = MetricsFile(None)
-        self._resumed = False
-
-    def restore(self, like: TrainState) -> TrainState:
-        if self.folder is None:
-            raise ValueError("resume needs a folder: pass the one the run was started with")
-        path = self.folder / "checkpoint.eqx"
-        state, header = load_checkpoint(path, like)
-        # The order of the samples depends on these three.
-        for name in ("seed", "samples", "batch_size"):
-            if header[name] != getattr(self, name):
-                raise CheckpointError(
-                    f"{path} belongs to another run: {name} is {header[name]} there but {getattr(self, name)} here"
-                )
-        self.step, self.epoch, self.history = header["step"], header["epoch"], header["history"]
-        self.means = EpochMeans(**header["means"])
-        self._resumed = True
-        return state
-
-    def open_metrics(self) -> None:
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            until = self.step if self._resumed else None
-            self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep_until=until, epochs=self.epoch)
-
-    def take(self, pending: list[tuple[int, StepMetrics]], batch_size: int, seconds: float) -> dict[str, Any] | None:
-        """Fetch the metrics of steps taken, add them up, write the last; raise if some step was not finite."""
-        record = None
-        for step, metrics in pending:
-            values = {name: np.asarray(value).item() for name, value in vars(metrics).items()}
-            if values["kept"] and not values["moved"]:
-                raise TrainingError(
-                    f"step {step}: loss, gradient or parameters are not finite (loss {values['loss']:.3g}, gradient "
-                    f"norm {values['gradient_norm']:.3g}); the last good checkpoint is kept: lower the learning rate "
-                    "or the radius"
-                )
-            self.means.add(batch_size, values)
-            record = {"kind": "step", "step": step, "epoch": self.epoch + 1, **values}
-        self.means.seconds += seconds
-        if record is None:
-            return None
-        record["seconds"] = self.means.seconds
-        return self.metrics.write(record)
-
-    def end_epoch(self, state: TrainState, test: Arrays | None, estimator: AbstractEstimator) -> dict[str, Any]:
-        self.epoch += 1
-        record: dict[str, Any] = {"kind": "epoch", "epoch": self.epoch, "step": self.step, **self.means.record()}
-        if test is not None:
-            result = evaluate(state.net, *test, solver=estimator.solver)
-            record |= {
-                "test_loss": result.loss,
-                "test_accuracy": result.accuracy,
-                "test_unsettled": result.unsettled_share,
-            }
-        record = self.metrics.write(record)
-        self.history.append(record)
-        self.means = EpochMeans()
-        self.save(state)
-        return record
-
-    def save(self, state: TrainState) -> None:
-        if self.folder is None:
-            return
-        header = {
-            "config": self.config,
-            "seed": self.seed,
-            "samples": self.samples,
-            "batch_size": self.batch_size,
-            "step": self.step,
-            "epoch": self.epoch,
-            "history": self.history,
-            "means": dataclasses.asdict(self.means),
-        }
-        save_checkpoint(self.folder / "checkpoint.eqx", state, header)
-
-
-def _check_data(net: AbstractNetwork, data: Arrays, batch_size: int) -> Arrays:
+def _check_data(net: AbstractNetwork | Programmed, data: Arrays, batch_size: int) -> Arrays:
     x, y = np.asarray(data[0]), np.asarray(data[1])
-    check_inputs(net, x[:1])
+    if not isinstance(net, Programmed):
+        check_inputs(net, x[:1])
     if len(x) != len(y):
         raise ValueError(f"x holds {len(x)} samples but y holds {len(y)}")
     if len(x) < batch_size:

@@ -1,4 +1,4 @@
-"""Metrics as JSON lines, and the running means of an epoch.
+"""Metrics as JSON lines, the running means of an epoch, and shares as people read them.
 
 One object a line, strict JSON: a mean over nothing (no sample was kept) is `null`, never `NaN`. On resuming, lines
 written after the checkpoint are dropped, so the file reads as if the run had never stopped.
@@ -7,9 +7,10 @@ written after the checkpoint are dropped, so the file reads as if the run had ne
 import dataclasses
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
+
+from holoprop.data.files import write_atomic
 
 
 class MetricsFile:
@@ -34,9 +35,7 @@ class MetricsFile:
                 ended_later = record.get("kind") == "epoch" and record["epoch"] > epochs
                 if record.get("step", 0) <= keep_until and not ended_later:
                     lines.append(line)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(line + "\n" for line in lines))
-        os.replace(partial, path)
+        write_atomic(path, "".join(line + "\n" for line in lines).encode())
 
     def write(self, record: dict[str, Any]) -> dict[str, Any]:
         """Append one record and return it as written (NaN replaced by `None`)."""
@@ -60,6 +59,7 @@ class EpochMeans:
     correct: float = 0.0
     unsettled: float = 0.0
     residual_log10: float = 0.0
+    finite: int = 0
     sweeps: float = 0.0
     seconds: float = 0.0
 
@@ -72,17 +72,35 @@ class EpochMeans:
             self.loss += kept * metrics["loss"]
             self.correct += kept * metrics["accuracy"]
         self.unsettled += batch_size * metrics["unsettled"]
-        self.residual_log10 += batch_size * metrics["residual_log10"]
+        # A diverged sample has no residual to speak of, and one must not cost the epoch its mean.
+        finite = int(metrics["finite"])
+        self.finite += finite
+        if finite:
+            self.residual_log10 += finite * metrics["residual_log10"]
         self.sweeps += batch_size * metrics["sweeps"]
 
     def record(self) -> dict[str, float]:
-        """Return the epoch's means: loss and accuracy over kept samples, the rest over all."""
-        kept, samples = self.kept or math.nan, self.samples or math.nan
+        """Return the epoch's means: loss and accuracy over kept samples, residuals over finite ones, the rest over all.
+
+        NaN where there was nothing to take the mean over.
+        """
+        kept, samples, finite = (count or math.nan for count in (self.kept, self.samples, self.finite))
         return {
             "train_loss": self.loss / kept,
             "train_accuracy": self.correct / kept,
             "unsettled": self.unsettled / samples,
-            "residual_log10": self.residual_log10 / samples,
+            "residual_log10": self.residual_log10 / finite,
             "sweeps": self.sweeps / samples,
             "seconds": self.seconds,
         }
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share as `97.50 %`, with so many `digits` behind the point; a dash for `None`.
+
+    One sample in ten thousand must not read as none, so a share that would round to 0 is shown as `<0.01 %`.
+    """
+    if share is None:
+        return "–"
+    least = 10.0**-digits
+    return f"<{least:.{digits}f} %" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f} %"

@@ -1,7 +1,8 @@
 """One training step: estimate the gradient, let the optimiser move the parameters, say what happened.
 
 A step in which no sample was kept, or whose gradient or new parameters are not finite, moves nothing: neither the
-parameters nor the optimiser's state (momentum would otherwise go on moving them).
+parameters nor the optimiser's state (momentum would otherwise go on moving them). With `unsettled="raise"` neither does
+one in which some sample did not settle.
 """
 
 from typing import Any
@@ -12,8 +13,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from holoprop.gradient.estimate import AbstractEstimator
+from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
+from holoprop.settling.substrate import Programmed
 
 
 class TrainState(eqx.Module):
@@ -28,10 +30,9 @@ class StepMetrics(eqx.Module):
     """What one step saw, as scalars on the device.
 
     **Attributes:** `loss` and `accuracy` are means over the kept samples (NaN if none), `kept` their number,
-    `unsettled` the
-    share that did not settle, `gradient_norm` the Euclidean norm over all parameters, `residual_log10` the mean log10
-    of the free
-    residual, `sweeps` the mean number of steps of the free phase, `moved` whether the parameters were updated.
+    `unsettled` the share that did not settle, `gradient_norm` the Euclidean norm over all parameters, `residual_log10`
+    the mean log10 of the free residuals that are finite (NaN if none is), `finite` their number, `sweeps` the mean
+    number of steps of the free phase, `moved` whether the parameters were updated.
     """
 
     loss: Float[Array, ""]
@@ -40,18 +41,22 @@ class StepMetrics(eqx.Module):
     unsettled: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     residual_log10: Float[Array, ""]
+    finite: Int[Array, ""]
     sweeps: Float[Array, ""]
     moved: Bool[Array, ""]
 
 
 def initial_train_state(
-    net: AbstractNetwork, estimator: AbstractEstimator, optimizer: optax.GradientTransformation, batch_size: int
+    net: AbstractNetwork | Programmed,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
 ) -> TrainState:
     """Return the state before the first step."""
-    return TrainState(net, optimizer.init(_parameters(net)), estimator.init(net, batch_size))
+    memory = None if isinstance(net, Programmed) else estimator.init(net, batch_size)
+    return TrainState(net, optimizer.init(_parameters(net)), memory)
 
 
-@eqx.filter_jit
 def train_step(
     state: TrainState,
     x: Inputs,
@@ -60,38 +65,68 @@ def train_step(
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, StepMetrics]:
-    """Take one step on a batch; compiled once per batch shape.
+    """Take one step on a batch; compiled once per batch shape (a substrate that is not jittable settles on the host).
 
     **Arguments:** `x`: `(batch, *input_shape)`; `y`: integer labels `(batch,)`; `key`: for estimators that draw noise.
 
     **Returns:** the new state and the step's metrics.
     """
-    net = state.net
-    estimate = estimator(net, x, y, key=key, memory=state.memory)
+    if isinstance(state.net, Programmed) and not state.net.jittable:
+        return _compiled_move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
+    return _compiled_step(state, x, y, key, estimator, optimizer)
+
+
+@eqx.filter_jit
+def _compiled_step(state, x, y, key, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
+    return _move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
+
+
+@eqx.filter_jit
+def _compiled_move(state, estimate, y, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
+    return _move(state, estimate, y, estimator, optimizer)
+
+
+def _move(
+    state: TrainState,
+    estimate: Estimate,
+    y: Targets,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+) -> tuple[TrainState, StepMetrics]:
+    """Move the parameters by an estimate, if it is one to move by."""
+    net, gradient = state.net, estimate.gradient
+    if isinstance(net, Programmed):
+        gradient: Any = Programmed(net.device, gradient)
     # Optax counts on JAX's default promotion (Adam raises a float to an integer power), whatever the caller has set.
     with jax.numpy_dtype_promotion("standard"):
-        updates, optimizer_state = optimizer.update(estimate.gradient, state.optimizer_state, _parameters(net))
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, _parameters(net))
     kept = estimate.certificate.kept
     norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(estimate.gradient)))
     proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)
     # Of the new parameters too: were they not finite, no sample would settle any more, and all be masked from then on.
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_parameters(proposed.net))]
     moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss) & jnp.all(jnp.stack(finite))
+    if estimator.unsettled == "raise":
+        moved = moved & (estimate.certificate.unsettled_share == 0)
     new = jax.tree.map(lambda a, b: jnp.where(moved, a, b) if eqx.is_array(a) else a, proposed, state)
     right = (jnp.argmax(estimate.logits, -1).astype(jnp.int32) == jnp.asarray(y).astype(jnp.int32)) & kept
     count = jnp.sum(kept.astype(norm.dtype))
+    residual = estimate.rest.residual
+    measured = jnp.isfinite(residual)
+    logs = jnp.log10(jnp.where(measured, jnp.maximum(residual, jnp.finfo(residual.dtype).tiny), 1))
     metrics = StepMetrics(
         loss=estimate.loss,
         accuracy=jnp.sum(right.astype(norm.dtype)) / count,
         kept=jnp.sum(kept.astype(jnp.int32)),
         unsettled=estimate.certificate.unsettled_share,
         gradient_norm=norm,
-        residual_log10=jnp.mean(jnp.log10(jnp.maximum(estimate.rest.residual, jnp.finfo(norm.dtype).tiny))),
+        residual_log10=jnp.sum(logs) / jnp.sum(measured.astype(logs.dtype)),
+        finite=jnp.sum(measured.astype(jnp.int32)),
         sweeps=jnp.mean(estimate.rest.steps.astype(norm.dtype)),
         moved=moved,
     )
     return new, metrics
 
 
-def _parameters(net: AbstractNetwork) -> Any:
+def _parameters(net: AbstractNetwork | Programmed) -> Any:
     return eqx.filter(net, eqx.is_inexact_array)

@@ -120,6 +120,8 @@ def test_changed_digits_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = digits._original()
     monkeypatch.setattr(digits, "_original", lambda: (images, (labels + 1) % 10))
     assert "have changed: expected sha256 87ff0c9e40dc7e2c" in (digits_problem() or "")
+    with pytest.raises(DataError, match="have changed: expected sha256 87ff0c9e40dc7e2c"):
+        load_dataset("digits")
     monkeypatch.undo()
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda return_X_y: (np.zeros((5, 64)), np.zeros(5)))
     assert "got (5, 64)" in (digits_problem() or "")

@@ -34,7 +34,8 @@ def estimators(draw: st.DrawFn) -> dict[str, Any]:
     solver = draw(st.sampled_from(list(VARIANTS["estimator", "solver"])))
     values = {
         "points": draw(st.integers(2, 40)),
-        "radius": draw(positive),
+        "radius": draw(positive | st.just("auto")),
+        "gradient_tolerance": draw(optional),
         "beta": draw(positive),
         "steps": draw(st.integers(1, 500)),
         "depth": draw(st.integers(1, 8)),
@@ -63,7 +64,7 @@ def test_choices_are_those_of_the_package() -> None:
 def test_defaults_of_the_chosen_variant_are_filled_in_and_no_others() -> None:
     """Oracle: the table of variants, read off by hand for two of them."""
     circle = parse_config(SMALL).estimator
-    assert (circle.name, circle.points, circle.radius, circle.beta, circle.depth) == ("holomorphic", 4, 0.1, None, 5)
+    assert (circle.name, circle.points, circle.radius, circle.beta, circle.depth) == ("holomorphic", 4, "auto", None, 5)
     plain = parse_config({**SMALL, "estimator": {"name": "one_sided", "solver": "picard"}}).estimator
     assert (plain.points, plain.radius, plain.beta, plain.depth, plain.damping) == (None, None, 0.1, None, 0.0)
 
@@ -118,3 +119,12 @@ def test_the_schema_names_every_section() -> None:
     assert schema["additionalProperties"] is False
     # A TOML file written by another tool reads the same.
     assert parse_config(tomllib.loads(tomli_w.dumps(SMALL))) == parse_config(SMALL)
+
+
+def test_the_built_in_digits_are_the_default_data() -> None:
+    """Oracle: the set that needs no download, by the registry; with and without a section [data]."""
+    assert SOURCES["digits"].files == ()
+    named = parse_config(SMALL)
+    assert parse_config({**SMALL, "data": {}}) == named
+    assert parse_config({key: value for key, value in SMALL.items() if key != "data"}) == named
+    assert parse_config({**SMALL, "data": {"test_limit": 40}}).data.name == "digits"

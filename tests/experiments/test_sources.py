@@ -63,7 +63,7 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
 def test_later_overrides_win_and_none_means_the_default() -> None:
     config = load_config("mnist-mlp", ["training.epochs=3", "training.epochs=5", "estimator.radius=none"])
     assert config.training.epochs == 5
-    assert config.estimator.radius == 0.1
+    assert config.estimator.radius == "auto"
     assert parse_override("a.b=none").value is UNSET
 
 

@@ -138,3 +138,25 @@ def test_connections_that_do_not_fit_are_refused():
         ValueError, match=r"^connections\[0\] ends in a layer of shape \(6,\) but connections\[1\] starts from \(5,\)$"
     ):
         hp.LayeredNetwork(net.connections[::-1], *rest)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"), [((5, 4), (3,)), ((5, 4), (4, 1)), ((5, 4), ()), ((5,), (5,)), ((2, 5, 4), (5, 4))], ids=str
+)
+def test_weights_and_biases_that_do_not_fit_are_refused(unchecked, weight, bias):
+    arrays = jnp.zeros(weight), jnp.zeros(bias)
+    line = "a dense connection needs a weight of shape (in, out) and a bias of shape (out,), got "
+    with pytest.raises(ValueError) as raised:
+        hp.Dense(*arrays)
+    assert str(raised.value) == f"{line}{weight} and {bias}"
+    line = "a readout needs a weight of shape (units, classes) and a bias of shape (classes,), got "
+    with pytest.raises(ValueError) as raised:
+        hp.Readout(*arrays)
+    assert str(raised.value) == f"{line}{weight} and {bias}"
+
+
+def test_a_readout_of_another_number_of_units_is_refused():
+    net, _, _ = chain(2, np.random.default_rng(0))
+    readout = hp.Readout(jnp.zeros((7, CLASSES)), jnp.zeros(CLASSES))
+    with pytest.raises(ValueError, match=r"^the readout takes 7 units but the last layer has 6 \(shape \(6,\)\)$"):
+        hp.LayeredNetwork(net.connections, readout, net.activation, net.cost)

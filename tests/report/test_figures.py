@@ -46,7 +46,7 @@ def _figures(run: Run) -> list[Figure]:
         accuracy_figure(run),
         unsettled_figure(run),
         sweeps_figure(run),
-        alignment_figure(check.total, check.layers),
+        alignment_figure(check.total, check.parameters),
         residual_histogram(run.evaluation.residual, 1e-5),
         circle_figure(check.certificate, 1e-5, 1e-4),
     ]
@@ -92,12 +92,12 @@ def test_loss_axis_is_logarithmic_only_where_a_loss_can_be(finished: Path) -> No
 
 def test_alignment_draws_one_minus_cosine(finished: Path) -> None:
     check = _check(read_run(finished))
-    axes = alignment_figure(check.total, check.layers).axes[0]
+    axes = alignment_figure(check.total, check.parameters).axes[0]
     points = {int(line.get_ydata()[0]): line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<Do"}
     labels = {
         int(place): label.get_text() for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
     }
-    for each in [*check.layers, check.total]:
+    for each in [*check.parameters, check.total]:
         (place,) = [place for place, label in labels.items() if label == each.name]
         assert each.cosine is not None
         assert points[place] == pytest.approx(np.log10(max(1 - each.cosine, LEAST_DIFFERENCE)))

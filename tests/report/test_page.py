@@ -104,7 +104,7 @@ def test_gradient_table_shows_every_parameter(stored: Path, page: Element) -> No
     rows = page.one("section", id="gradient").one("tbody").all("tr")
     shown = {row.one("th").text: [cell.text for cell in row.all("td")] for row in rows}
     assert list(shown) == [*PARAMETERS, "total"]
-    for each in [*check["layers"], check["total"] | {"name": "total"}]:
+    for each in [*check["parameters"], check["total"] | {"name": "total"}]:
         cosine, _, error = shown[each["name"]]
         assert cosine == f"{each['cosine']:.7f}"
         superscripts = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -221,7 +221,7 @@ def test_a_check_without_settled_samples_says_so(finished: Path) -> None:
     path = finished / "gradient_check.json"
     check = json.loads(path.read_text())
     nothing = {"cosine": None, "relative_error": None}
-    check |= {"samples": 0, "total": nothing, "layers": [each | nothing for each in check["layers"]]}
+    check |= {"samples": 0, "total": nothing, "parameters": [each | nothing for each in check["parameters"]]}
     check["certificate"]["free_residual"] = [None] * 20
     check["certificate"]["point_residual"] = [[None] * 20] * 3
     path.write_text(json.dumps(check))
@@ -250,7 +250,7 @@ def test_nothing_in_the_files_can_become_markup(finished: Path) -> None:
     environment = json.loads((finished / "environment.json").read_text())
     (finished / "environment.json").write_text(json.dumps(environment | {"device": hostile, "date": hostile}))
     check = json.loads((finished / "gradient_check.json").read_text())
-    check["layers"][0]["name"] = check["estimator"] = check["certificate"]["free_status"][0] = hostile
+    check["parameters"][0]["name"] = check["estimator"] = check["certificate"]["free_status"][0] = hostile
     (finished / "gradient_check.json").write_text(json.dumps(check))
     page = _page(finished)
     assert {each.tag for each in page.all()} <= set(harmless)

@@ -48,6 +48,7 @@ def test_settles_whatever_plain_solvers_settle(chain, sizes):
                 assert not lost.any(), (kind, scale, bool(arguments), lost.sum())
                 counts += [settled[0].size, *(s.sum() for s in settled)]
     lanes, default, alternating, synchronous = counts
-    assert lanes == 15 * BATCH * (3 if len(sizes) == 3 else 4) and default >= 0.99 * lanes
-    # That it is no easy set: plain solvers leave some out.
-    assert default >= alternating and default > synchronous
+    assert lanes == 15 * BATCH * (3 if len(sizes) == 3 else 4) and default >= 0.998 * lanes
+    # That it is no easy set, and that the default does more than not fail: synchronous updates leave some out, and of
+    # what alternating ones leave out, where they do, it settles some.
+    assert default > synchronous and (default > alternating or alternating == lanes)

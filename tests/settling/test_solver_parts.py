@@ -140,3 +140,19 @@ def test_default_tolerance():
     """`√neurons · 1e-6` in float32, `√neurons · 1e-11` in float64, complex alike."""
     for dtype, unit in (("f4", 1e-6), ("c8", 1e-6), ("f8", 1e-11), ("c16", 1e-11)):
         np.testing.assert_allclose(default_tolerance(np.dtype(dtype), 64), 8 * unit)
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [(jnp.float16, 2**-10), (jnp.bfloat16, 2**-7)])
+def test_default_tolerance_follows_the_precision(dtype, eps):
+    """Of half precision too, by the same multiple of its rounding error as in float32."""
+    np.testing.assert_allclose(default_tolerance(jnp.dtype(dtype), 64), 8 * 1e-6 * eps / 2**-23)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_default_tolerance_can_be_met(x64, chain, dtype):
+    """Oracle: synchronous updates in numpy, which stop moving at a residual far below it."""
+    rest = hp.settle(chain(SIZES, scale=1.0, seed=4, dtype=dtype), X, solver=hp.Picard())
+    tolerance = default_tolerance(np.dtype(dtype), 18)
+    assert rest.settled.all() and rest.residual.max() <= tolerance
+    further = hp.settle(chain(SIZES, scale=1.0, seed=4, dtype=dtype), X, solver=hp.Picard(tolerance=tolerance / 4))
+    assert further.settled.all()

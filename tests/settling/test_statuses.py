@@ -139,6 +139,8 @@ def test_nudges_that_do_not_fit(net, unchecked):
         ((y, np.zeros((5, 2))), r"beta must be a number or of shape \(5,\) or \(points, 5\), got \(5, 2\)"),
         ((y, np.zeros((2, 2, 5))), r"beta must be a number or of shape \(5,\) or \(points, 5\), got \(2, 2, 5\)"),
         ((y, np.nan), "beta must be finite, got nan"),
+        ((y, jnp.asarray(np.inf)), "beta must be finite, got inf"),
+        ((y, jnp.full(BATCH, np.nan)), "beta must be finite, got "),
         ((np.zeros(BATCH), 0.1), r"y must be integer labels of shape \(batch,\)"),
     ]:
         with pytest.raises(ValueError, match="^" + message) as raised:
@@ -173,6 +175,14 @@ def test_inputs_that_do_not_fit(net):
         (lambda: hp.Anderson(depth=9), "depth must be from 1 to 8, got 9"),
         (lambda: hp.Anderson(patience=0), "patience must be at least 1, got 0"),
         (lambda: hp.Anderson(tolerance=float("nan")), "tolerance must be positive, got nan"),
+        (
+            lambda: hp.Anderson(tolerance=float("inf")),
+            "tolerance must be finite, got inf: every state would count as settled",
+        ),
+        (
+            lambda: hp.Picard(tolerance=float("inf")),
+            "tolerance must be finite, got inf: every state would count as settled",
+        ),
     ],
 )
 def test_solvers_that_make_no_sense(make, message):

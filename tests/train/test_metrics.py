@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from holoprop.train.metrics import EpochMeans, MetricsFile
+from holoprop.train.metrics import EpochMeans, MetricsFile, percent
 
 
 def lines(path):
@@ -61,6 +61,9 @@ def random_steps():
     table = {name: rng.normal(size=4) for name in names}
     # A mean over nothing.
     table["loss"][1] = table["accuracy"][1] = math.nan
+    # In the last step every sample diverged, in the one before a few did.
+    table["finite"] = np.array([20, 20, 14, 0])
+    table["residual_log10"][3] = math.nan
     return kept, table
 
 
@@ -73,15 +76,33 @@ def test_epoch_means_are_weighted_by_the_samples_they_are_over():
     some = kept > 0
     for name, source in (("train_loss", "loss"), ("train_accuracy", "accuracy")):
         np.testing.assert_allclose(record[name], np.average(table[source][some], weights=kept[some]))
-    for name in ("unsettled", "residual_log10", "sweeps"):
+    finite = table["residual_log10"][:3], table["finite"][:3]
+    np.testing.assert_allclose(record["residual_log10"], np.average(finite[0], weights=finite[1]))
+    for name in ("unsettled", "sweeps"):
         np.testing.assert_allclose(record[name], table[name].mean())
 
 
 def test_an_epoch_of_nothing_has_no_means():
     means = EpochMeans()
-    means.add(
-        5, {"kept": 0.0, "loss": math.nan, "accuracy": math.nan, "unsettled": 1.0, "residual_log10": 0.0, "sweeps": 1.0}
-    )
+    nothing = {"kept": 0.0, "loss": math.nan, "accuracy": math.nan, "residual_log10": math.nan, "finite": 0.0}
+    means.add(5, {**nothing, "unsettled": 1.0, "sweeps": 1.0})
     record = means.record()
     assert math.isnan(record["train_loss"]) and math.isnan(record["train_accuracy"]) and record["unsettled"] == 1
     assert all(math.isnan(value) for name, value in EpochMeans().record().items() if name != "seconds")
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (0.975, 2, "97.50 %"),
+        (1.0, 1, "100.0 %"),
+        (0.0, 1, "0.0 %"),
+        (0.0001, 1, "<0.1 %"),
+        (0.0001, 2, "0.01 %"),
+        (1e-6, 2, "<0.01 %"),
+        (None, 2, "–"),
+    ],
+)
+def test_shares_in_percent(share, digits, text):
+    """By hand; what is not nothing does not read as nothing."""
+    assert percent(share, digits) == text

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import holoprop as hp
+from holoprop.train import bookkeeping
 
 
 class Killed(Exception):
@@ -15,15 +16,15 @@ class Killed(Exception):
 class Killer:
     """A display that ends the run when it is shown step `at` or a later one."""
 
-    def __init__(self, at, how=Killed):
-        self.at, self.how = at, how
+    def __init__(self, at):
+        self.at = at
 
     def begin(self, epochs, steps_per_epoch, step):
         self.begun = (epochs, steps_per_epoch, step)
 
     def step(self, record):
         if record["step"] >= self.at:
-            raise self.how
+            raise Killed
 
     def epoch(self, record):
         pass
@@ -92,15 +93,6 @@ def test_after_several_kills(run, tmp_path, assert_same_run):
     assert_same_run(run(tmp_path, resume=True), tmp_path)
 
 
-def test_after_an_interrupt_from_the_keyboard(run, tmp_path, assert_same_run):
-    """Which leaves a checkpoint of the step it came at: 10, although the last regular one was of 9."""
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, progress=Killer(10, KeyboardInterrupt))
-    listener = Killer(at=99)
-    assert_same_run(run(tmp_path, resume=True, progress=listener), tmp_path)
-    assert listener.begun == (4, 4, 10)
-
-
 def test_after_a_line_cut_short(run, tmp_path, assert_same_run):
     """The process may die while it writes a record."""
     with pytest.raises(Killed):
@@ -118,7 +110,8 @@ def test_after_the_disk_was_full_at_the_end_of_an_epoch(run, tmp_path, monkeypat
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) == 2:
+        # The empty metrics file; the checkpoint of step 4, before the evaluation; and the one after it.
+        if len(calls) == 3:
             raise OSError(28, "No space left on device")
         sync(descriptor)
 
@@ -129,6 +122,35 @@ def test_after_the_disk_was_full_at_the_end_of_an_epoch(run, tmp_path, monkeypat
     result = run(tmp_path / "cut", resume=True, **options)
     assert timeless(result.history) == timeless(reference.history)
     assert timeless(records(tmp_path / "cut")) == timeless(records(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("checkpoint_every", [3, 4, None])
+def test_after_a_kill_during_the_evaluation(run, tmp_path, monkeypatch, records, timeless, checkpoint_every):
+    """The epoch's steps are not lost, nor are its means and the evaluation, which is made up for."""
+    options = {"epochs": 2, "checkpoint_every": checkpoint_every}
+    reference = run(tmp_path / "whole", **options)
+
+    def killed(*arguments, **more):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(bookkeeping, "evaluate", killed)
+        run(tmp_path / "cut", **options)
+    listener = Killer(at=99)
+    result = run(tmp_path / "cut", resume=True, progress=listener, **options)
+    assert listener.begun == (2, 4, 4)
+    assert timeless(result.history) == timeless(reference.history)
+    assert timeless(records(tmp_path / "cut")) == timeless(records(tmp_path / "whole"))
+
+
+def test_a_fresh_run_leaves_nothing_of_an_old_one(run, problem, tmp_path, assert_same_run):
+    """Killed before its first checkpoint it must not be resumed as the old one, whose seed may be the same."""
+    run(tmp_path, estimator=problem.estimator, epochs=1)
+    with pytest.raises(Killed):
+        run(tmp_path, progress=Killer(2))
+    with pytest.raises(hp.CheckpointError, match="there is no checkpoint"):
+        run(tmp_path, resume=True)
+    assert_same_run(run(tmp_path), tmp_path)
 
 
 def test_a_finished_run_is_left_as_it_is(straight, run, tmp_path, assert_same_run):

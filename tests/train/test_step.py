@@ -1,5 +1,7 @@
 """One step. Oracles: the estimator called by itself, plain SGD written out, no change after a step that fails."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,6 +63,60 @@ def test_no_sample_kept_is_recorded(problem, tmp_path, records, assert_identical
     assert (epoch["train_loss"], epoch["train_accuracy"], epoch["unsettled"]) == (None, None, 1)
 
 
+def test_residuals_that_are_not_finite_are_left_out_of_their_mean(problem, batch):
+    """Oracle: the mean over the others in numpy, three steps from zeros; two inputs are NaN, and so their residuals."""
+    x, y = batch
+    few = hp.Picard(max_steps=3)
+    estimator = hp.Holomorphic(points=2, radius=0.1, solver=few, unsettled="keep")
+    residual = np.asarray(hp.settle(problem.net, x, solver=few).residual)
+    spoiled = np.where(np.arange(len(x))[:, None] < 2, np.float32(np.nan), x)
+    state = initial_train_state(problem.net, estimator, problem.sgd, problem.batch_size)
+    _, metrics = train_step(state, spoiled, y, KEY, estimator, problem.sgd)
+    assert int(metrics.finite) == 3
+    np.testing.assert_allclose(metrics.residual_log10, np.log10(residual[2:]).mean(), rtol=1e-3)
+
+
+STRICT = hp.Holomorphic(points=2, radius=0.1, solver=hp.Picard(max_steps=1), unsettled="raise")
+
+
+def test_with_raise_an_unsettled_sample_moves_nothing(problem, batch, assert_identical):
+    """Even if others settled."""
+    steps = np.asarray(hp.settle(problem.net, batch[0], solver=hp.Picard()).steps)
+    estimator = hp.Holomorphic(
+        points=2,
+        radius=0.1,
+        solver=hp.Picard(max_steps=int(steps.max()) - 1),
+        nudged_solver=hp.Picard(),
+        unsettled="raise",
+    )
+    state = initial_train_state(problem.net, estimator, MOMENTUM, problem.batch_size)
+    new, metrics = train_step(state, *batch, KEY, estimator, MOMENTUM)
+    assert_identical(new, state)
+    assert 0 < int(metrics.kept) < problem.batch_size and not metrics.moved
+
+
+def test_with_raise_an_unsettled_sample_ends_the_run(problem, tmp_path, records, assert_identical):
+    """At the first step here, whether metrics are fetched at every step or only at the end of the epoch."""
+    for log_every in (1, 50):
+        with pytest.raises(
+            hp.UnsettledError, match=r"^step 1: 5 of 5 samples did not settle: raise max_steps"
+        ) as raised:
+            problem.fit(estimator=STRICT, folder=tmp_path / "new", log_every=log_every, checkpoint_every=2)
+        assert "\n" not in str(raised.value)
+        assert records(tmp_path / "new") == [] and not (tmp_path / "new" / "checkpoint.eqx").exists()
+    problem.fit(folder=tmp_path / "old")
+    before = (tmp_path / "old" / "checkpoint.eqx").read_bytes()
+    with pytest.raises(hp.UnsettledError, match=r"^step 5: 5 of 5 .* settle; the last good checkpoint is kept: raise"):
+        problem.fit(estimator=STRICT, folder=tmp_path / "old", epochs=2, resume=True)
+    assert (tmp_path / "old" / "checkpoint.eqx").read_bytes() == before
+
+
+def test_with_raise_and_all_settled_training_is_as_ever(problem, assert_identical):
+    """Oracle: the run that leaves unsettled samples out, of which there are none."""
+    strict = dataclasses.replace(problem.estimator, unsettled="raise")
+    assert_identical(problem.fit(estimator=strict).net, problem.fit().net)
+
+
 class Reckless(hp.AbstractCost):
     """The squared error, but infinite where a logit exceeds 30."""
 
@@ -94,6 +150,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(problem, tmp_path, records):
     state, header = load_checkpoint(tmp_path / "checkpoint.eqx", like)
     assert header["step"] == failed - 1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.net))
+    # Without a folder there is no checkpoint to speak of.
+    with pytest.raises(hp.TrainingError, match=r"gradient norm [^;]+\): lower the learning rate or the radius$"):
+        problem.fit(net=net, estimator=estimator, optimizer=optimizer, epochs=50)
 
 
 def test_parameters_that_overflow_end_the_run(problem, tmp_path):

@@ -1,0 +1,103 @@
+"""A central stencil of real nudges: as exact as a circle of as many points, where only real nudges are to be had.
+
+    g = Σ_{j=1…m} w_j [∂F/∂θ(s_{jh}) − ∂F/∂θ(s_{−jh})],    h = β/m,    w_j = (−1)^{j+1} (m!)² / (j h (m−j)! (m+j)!)
+
+These weights reproduce the derivative of every polynomial up to degree `2m`, so the bias is `O(β^{2m})`.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from holoprop.gradient.checks import check_amplitude, check_energy
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, RealNudges, Unsettled, check_policy
+from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
+from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import keyed
+
+
+class Stencil(AbstractEstimator):
+    """Equilibrium propagation with `points = 2m` real nudges `±jβ/m`, `j = 1 … m`: bias `O(β^{2m})`.
+
+    `g = Σ_j w_j [∂F/∂θ(s_{jβ/m}) − ∂F/∂θ(s_{−jβ/m})]` with the central finite-difference weights of order `2m`;
+    `points=2` is `Centered`. Solver tolerance and noise `ε` enter as `ε Σ_j |w_j| ∝ ε/β`, a little more than with two
+    points: the gain is that β may be larger. For energy networks, and for a `Substrate` in place of the network.
+
+    **Arguments:** `points`: even, at least 2; `beta > 0`: the largest nudge; `solver`, `nudged_solver`, `unsettled` as
+    in `Holomorphic`.
+
+    **Raises:** `ValueError` for `points` that is odd or below 2, for `beta ≤ 0`, or a network without a potential.
+
+    ```python
+    est = hp.Stencil(points=4, beta=0.1)(net, x, y)         # or (substrate, x, y)
+    ```
+    """
+
+    points: int = 4
+    beta: float = 0.1
+    solver: AbstractSolver = Anderson()
+    nudged_solver: AbstractSolver | None = None
+    unsettled: Unsettled = "mask"
+
+    def __check_init__(self) -> None:
+        check_policy(self.unsettled)
+        check_amplitude("beta", self.beta)
+        if self.points < 2 or self.points % 2:
+            raise ValueError(
+                f"points must be even and at least 2, got {self.points}: nudges come in pairs ±; for a free phase and "
+                "one nudge use OneSided(beta)"
+            )
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if `net` has no potential."""
+        check_energy(net, "Stencil")
+
+    def real_nudges(self) -> RealNudges:
+        """Return the nudges `±jβ/m` and their weights."""
+        units, weights = central_stencil(self.points)
+        return RealNudges([unit * self.beta for unit in units], [weight / self.beta for weight in weights], None)
+
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the estimate for inputs `x` and one-hot `target`; traceable."""
+        dtype = parameter_dtype(net)
+        units, weights = (jnp.asarray(values).astype(dtype) for values in central_stencil(self.points))
+        amplitude = jnp.broadcast_to(jnp.asarray(self.beta), x.shape[:1]).astype(dtype)
+        return estimate_from_nudges(
+            net,
+            x,
+            target,
+            units[:, None] * amplitude,
+            weights[:, None] / amplitude,
+            free_weight=None,
+            solver=keyed(self.solver, key, 0),
+            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
+            unsettled=self.unsettled,
+            circle_points=2 if self.points == 2 else None,
+        )
+
+
+def central_stencil(points: int) -> tuple[list[float], list[float]]:
+    """Return places and weights such that `Σ_k w_k f(t_k) = f′(0)` for every polynomial up to degree `points`.
+
+    **Arguments:** `points = 2m`, even.
+
+    **Returns:** the places `±j/m`, largest pair last, and their weights.
+    """
+    m = points // 2
+    units, weights = [], []
+    for j in range(1, m + 1):
+        size = (-1) ** (j + 1) * math.factorial(m) ** 2 / (j * math.factorial(m - j) * math.factorial(m + j)) * m
+        units += [j / m, -j / m]
+        weights += [size, -size]
+    return units, weights
