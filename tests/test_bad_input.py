@@ -49,7 +49,8 @@ CONFIGURATIONS = {
     "unknown key": (
         ["estimator.pionts=4"],
         "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, gradient_tolerance, beta, steps, "
-        "solver, depth, damping, tolerance, max_steps, nudged_tolerance, nudged_max_steps, unsettled; did you mean estimator.points?",
+        "solver, depth, damping, tolerance, max_steps, nudged_tolerance, nudged_max_steps, unsettled; "
+        "did you mean estimator.points?",
     ),
     "unknown section": (
         ["trainig.epochs=4"],

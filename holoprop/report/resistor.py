@@ -117,8 +117,8 @@ def conductance_figure(result: ResistorExperiment) -> Figure:
     pixels = (len(result.trained.input) // 2) - 1
     side = math.isqrt(pixels)
     order = np.argsort(_preference(result))
-    shades = LinearSegmentedColormap.from_list("weights", [COLOURS["vermilion"], "#ffffff", COLOURS["blue"]])
-    shades.set_bad(COLOURS["grid"])
+    colours = [COLOURS["vermilion"], "#ffffff", COLOURS["blue"]]
+    shades = LinearSegmentedColormap.from_list("weights", colours).with_extremes(bad=COLOURS["grid"])
     maps = [_weights(parameters.input, pixels)[order] for parameters in (result.initial, result.trained)]
     top = max(float(np.abs(each).max()) for each in maps)
     with house_style():
@@ -137,7 +137,7 @@ def conductance_figure(result: ResistorExperiment) -> Figure:
     return figure
 
 
-def _guide(axes: Axes, run: Learning, places: np.ndarray, betas: np.ndarray, low: float, colour: str) -> None:
+def _guide(axes: Axes, run: Learning, places: np.ndarray, betas: np.ndarray, low: int, colour: str) -> None:
     """A thin line of slope `2m` through the error at the middle of the range that rounding leaves alone."""
     good = np.isfinite(run.errors) & (run.errors > 1e-6) & (run.errors < 1e-2)
     if not good.any():
