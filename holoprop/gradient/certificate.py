@@ -26,8 +26,12 @@ OK_BELOW = 0.1
 _ENVELOPE = 1.2
 """`c_j` falls a little faster than a geometric sequence: `j^{−1.2}` lies between a square root's and a pole's law."""
 _SAFETY = 1.2
+_VISIBLE = 3.0
+"""A coefficient counts as measured if it is so many times what noise leaves in it."""
+_SLOWEST = 0.98
+"""Contraction is not believed to be slower than this: near 1 the few updates it is seen in say little."""
 _SOLVER = 3.0
-"""State errors of so many residuals are expected of a solver that stops at its tolerance."""
+"""State errors of so many residuals are expected where the contraction was not observed."""
 
 
 class Verdict(enum.IntEnum):
@@ -59,8 +63,11 @@ class Spectrum(eqx.Module):
 
     - `norms`: `(batch, N)`, `‖ŝ_j‖` for `j = 0 … N−1`, in units of activity.
     - `shift`: `(batch,)`, `‖ŝ_0 − s_0‖ ≈ ‖c_N‖`.
-    - `radius_of_convergence`: `(batch,)`, the estimated `R`, in units of the nudge.
-    - `aliasing`: `(batch,)`, the predicted relative error `≈ (r/R)^N` of the gradient for want of points.
+    - `response`: `(batch,)`, `‖ŝ_1‖/r`, in units of activity per nudge: the size of the response that the gradient is
+      read from, so how much the sample counts in the batch; where it drowns, the least that would not have.
+    - `radius_of_convergence`: `(batch,)`, the estimated `R`, in units of the nudge; NaN where the response drowns.
+    - `aliasing`: `(batch,)`, the predicted relative error `≈ (r/R)^N` of the gradient for want of points; 0 where the
+      response drowns, since then it is nothing beside the other parts.
     - `tolerance`: `(batch,)`, the part that is due to solver tolerance and rounding, `∝ 1/r`.
     - `noise`: `(batch,)`, the part that is due to noise, `∝ 1/r`.
     - `negative`: `(batch,)`, the share of negative frequencies, `(Σ_{j<0} ‖ŝ_j‖² / Σ_{j≠0} ‖ŝ_j‖²)^{1/2}` with
@@ -69,6 +76,7 @@ class Spectrum(eqx.Module):
 
     norms: Float[Array, "batch points"]
     shift: Float[Array, " batch"]
+    response: Float[Array, " batch"]
     radius_of_convergence: Float[Array, " batch"]
     aliasing: Float[Array, " batch"]
     tolerance: Float[Array, " batch"]
@@ -77,7 +85,7 @@ class Spectrum(eqx.Module):
 
     @property
     def predicted_error(self) -> Float[Array, " batch"]:
-        """The predicted relative error of each sample's gradient."""
+        """The predicted relative error of each sample's gradient; above 1 it means that nothing is known of it."""
         return jnp.sqrt(self.aliasing**2 + self.tolerance**2 + self.noise**2)
 
 
@@ -120,6 +128,18 @@ class Certificate(eqx.Module):
             return jnp.full(self.free_residual.shape, jnp.nan, self.free_residual.dtype)
         return self.spectrum.predicted_error
 
+    @property
+    def batch_error(self) -> Float[Array, ""]:
+        """The predicted relative error of the mean gradient: of the kept samples', weighted with their responses.
+
+        `Σ_b e_b ‖ŝ_1‖_b/r_b / Σ_b ‖ŝ_1‖_b/r_b`. A sample that has been learned hardly responds, so that its own
+        relative error is large and matters little. NaN where nothing is known, or no sample was kept.
+        """
+        if self.spectrum is None:
+            return jnp.full((), jnp.nan, self.free_residual.dtype)
+        weight = jnp.where(self.kept, self.spectrum.response, 0)
+        return jnp.sum(jnp.where(self.kept, self.predicted_error, 0) * weight) / jnp.sum(weight)
+
     def text(self) -> str:
         """Return one line that says it to a person (host side, not under `jit`)."""
         verdict = np.asarray(self.verdict)
@@ -129,11 +149,13 @@ class Certificate(eqx.Module):
             return line
         radius, error = np.abs(np.asarray(self.betas[0])), np.asarray(self.predicted_error)
         limit = np.asarray(self.spectrum.radius_of_convergence)
-        part = np.asarray(self.spectrum.aliasing) > np.hypot(self.spectrum.tolerance, self.spectrum.noise)
-        cause = "aliasing" if part.mean() > 0.5 else "tolerance and noise"
+        weight = np.asarray(self.spectrum.response)
+        floor = np.hypot(self.spectrum.tolerance, self.spectrum.noise)
+        cause = "aliasing" if weight @ np.asarray(self.spectrum.aliasing) > weight @ floor else "tolerance and noise"
         return (
-            f"{line}; predicted error {np.median(error):.1e} (worst {np.max(error):.1e}), mostly {cause}; circle "
-            f"{_span(radius)}, radius of convergence {_span(limit)}"
+            f"{line}; predicted error of the mean gradient {float(self.batch_error):.1e}, mostly {cause} (of a sample: "
+            f"median {np.median(error):.1e}, worst {np.max(error):.1e}); circle {_span(radius)}, radius of convergence "
+            f"{_span(limit)}"
         )
 
 
@@ -176,6 +198,7 @@ def circle_spectrum(
     betas: Inexact[Array, "points batch"],
     points: int,
     noise: Float[Array, " batch"] | None = None,
+    contraction: Float[Array, " batch"] | None = None,
 ) -> Spectrum:
     """Return what the states on a half circle tell about the estimate.
 
@@ -187,6 +210,8 @@ def circle_spectrum(
     - `points`: `N`, of the whole circle.
     - `noise`: `(batch,)`, standard deviation of the noise that is left in the coefficient `ŝ_1` (norm over all
       neurons), or `None`.
+    - `contraction`: `(batch,)`, `λ`, the factor by which an update was seen to shrink the residual: the state is wrong
+      by about `1/(1 − λ)` residuals. `None`: not observed.
     """
     dtype = free.residual.dtype
     unit, multiplicity = half_circle(points)
@@ -202,25 +227,30 @@ def circle_spectrum(
         errors += jnp.sum(jnp.einsum("jk,kbn->jbn", powers, missed.reshape(rise.shape)).real ** 2, -1)
         size += jnp.sum(rested.reshape(rested.shape[0], -1) ** 2, -1)
     coefficients = jnp.sqrt(squares)
-    shift, first = coefficients[0], jnp.maximum(coefficients[1], jnp.finfo(size.dtype).tiny)
+    shift = coefficients[0]
+    rounding = jnp.maximum(jnp.finfo(size.dtype).eps / 4 * jnp.sqrt(size), jnp.finfo(size.dtype).tiny)
+    missed, highest = jnp.sqrt(errors[1] + rounding**2), jnp.sqrt(jnp.max(errors, 0) + rounding**2)
+    noise = jnp.zeros_like(size) if noise is None else noise
+    solver = jnp.full_like(size, _SOLVER) if contraction is None else 1 / (1 - jnp.clip(contraction, 0, _SLOWEST))
+    # A response below what would hide it is not known to be any smaller than that.
+    first = jnp.maximum(coefficients[1], jnp.hypot(missed, noise))
+    drowned = coefficients[1] <= jnp.hypot(solver * missed, _VISIBLE * noise)
     # ‖ŝ_0‖ of the states themselves, as ŝ_0 ≈ s_0.
     norms = jnp.concatenate([jnp.sqrt(size)[None], coefficients[1:]])
     relative = jnp.concatenate([coefficients[1:] / first, (shift / first)[None]])  # j = 1 … N
-    rounding = jnp.finfo(size.dtype).eps / 4 * jnp.sqrt(size)
-    floor = jnp.sqrt(jnp.max(errors, 0) + rounding**2) / first
-    tolerance = _SOLVER * jnp.sqrt(errors[1] + rounding**2) / first
-    noise = jnp.zeros_like(floor) if noise is None else noise / first
-    aliasing, ratio = _extrapolate(relative, jnp.hypot(floor, noise))
-    negative = jnp.full_like(floor, jnp.nan)
+    aliasing, ratio = _extrapolate(relative, jnp.hypot(solver * highest, _VISIBLE * noise) / first)
+    radius = jnp.abs(betas[0])
+    negative = jnp.full_like(size, jnp.nan)
     if points >= 6:
         negative = jnp.sqrt(jnp.sum(relative[-3:-1] ** 2, 0) / jnp.sum(relative[:-1] ** 2, 0))
     return Spectrum(
         norms=norms.T,
         shift=shift,
-        radius_of_convergence=jnp.abs(betas[0]) / ratio,
-        aliasing=aliasing,
-        tolerance=tolerance,
-        noise=noise,
+        response=first / radius,
+        radius_of_convergence=jnp.where(drowned, jnp.nan, radius / ratio),
+        aliasing=jnp.where(drowned, 0, aliasing),
+        tolerance=solver * missed / first,
+        noise=noise / first,
         negative=negative,
     )
 
@@ -230,13 +260,13 @@ def _extrapolate(
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """Return `‖c_{N+1}‖/‖c_1‖` and `r/R` from the relative coefficients of `j = 1 … N`.
 
-    Taken from the highest coefficient `J` above three times the floor and its predecessor, whichever says more: norms
-    oscillate where singularities come in conjugate pairs.
+    Taken from the highest coefficient `J` above the floor and its predecessor, whichever says more: norms oscillate
+    where singularities come in conjugate pairs.
     """
     count = relative.shape[0]
     last = jnp.ones(floor.shape, jnp.int32)
     for j in range(3, count + 1):
-        last = jnp.where(relative[j - 1] > 3 * floor, jnp.int32(j - 1), last)
+        last = jnp.where(relative[j - 1] > floor, jnp.int32(j - 1), last)
 
     def at(index: Int[Array, " batch"]) -> Float[Array, " batch"]:
         return jnp.take_along_axis(relative, index[None], 0)[0]
@@ -271,5 +301,8 @@ def _judge(fine: Bool[Array, " batch"], spectrum: Spectrum | None, *, exact: boo
 
 
 def _span(values: np.ndarray) -> str:
-    low, high = np.min(values), np.max(values)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "unknown"
+    low, high = np.min(known), np.max(known)
     return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
