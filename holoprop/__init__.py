@@ -8,11 +8,14 @@ from holoprop.data.dataset import DataError, Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
 from holoprop.gradient.certificate import Certificate, Spectrum, Verdict
+from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
-from holoprop.gradient.oscillation import Oscillation
+from holoprop.gradient.orbit import Orbit, circle_orbit
+from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
+from holoprop.gradient.stability import StabilityMap, stability_map
 from holoprop.gradient.stencil import Stencil
 from holoprop.network.activation import (
     AbstractActivation,
@@ -84,21 +87,28 @@ __all__ = [
     "UnsettledError",
     "settle",
     # gradient
+    "AbstractContinualEstimator",
     "AbstractEstimator",
     "Agreement",
     "Alignment",
     "Centered",
     "Certificate",
-    "Spectrum",
-    "Verdict",
+    "Continual",
     "Estimate",
     "Holomorphic",
     "Implicit",
     "OneSided",
+    "OnlineOscillation",
+    "Orbit",
     "Oscillation",
+    "Spectrum",
+    "StabilityMap",
     "Stencil",
     "Unrolled",
+    "Verdict",
     "alignment",
+    "circle_orbit",
+    "stability_map",
     # data
     "DataError",
     "Dataset",

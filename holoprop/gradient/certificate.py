@@ -28,6 +28,8 @@ _ENVELOPE = 1.2
 _SAFETY = 1.2
 _VISIBLE = 3.0
 """A coefficient counts as measured if it is so many times what noise leaves in it."""
+_CLEAR = 10.0
+"""The radius of convergence is read off coefficients that are measured so many times better than visible."""
 _SLOWEST = 0.98
 """Contraction is not believed to be slower than this: near 1 the few updates it is seen in say little."""
 _SOLVER = 3.0
@@ -238,7 +240,9 @@ def circle_spectrum(
     # ‖ŝ_0‖ of the states themselves, as ŝ_0 ≈ s_0.
     norms = jnp.concatenate([jnp.sqrt(size)[None], coefficients[1:]])
     relative = jnp.concatenate([coefficients[1:] / first, (shift / first)[None]])  # j = 1 … N
-    aliasing, ratio = _extrapolate(relative, jnp.hypot(solver * highest, _VISIBLE * noise) / first)
+    floor = jnp.hypot(solver * highest, _VISIBLE * noise) / first
+    aliasing, _ = _extrapolate(relative, floor)
+    _, ratio = _extrapolate(relative, _CLEAR * floor)
     radius = jnp.abs(betas[0])
     negative = jnp.full_like(size, jnp.nan)
     if points >= 6:

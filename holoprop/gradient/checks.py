@@ -43,3 +43,12 @@ def check_holomorphic(net: AbstractNetwork, points: int | Literal["auto"]) -> No
             f"{type(net.activation).__name__} is not holomorphic, so a circle of {points} points does not give its "
             "gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
         )
+
+
+def check_complex(net: AbstractNetwork, name: str) -> None:
+    """Raise `ValueError` if `name`, which settles under complex nudges, cannot do so on `net`."""
+    if not net.activation.holomorphic:
+        raise ValueError(
+            f"{name} needs complex nudges, and {type(net.activation).__name__} is not holomorphic: use a smooth "
+            "activation such as 'sigmoid' or 'double_silu'"
+        )

@@ -191,9 +191,11 @@ def _first_radius(
         if is_noisy(solver):
             return guess, jnp.full_like(guess, _FIRST_LIMIT)
         # Large enough for the second coefficient to show, at a radius of convergence of 1.
-        probe = settle_on_circle(problem, target, free, 2, 3 * jnp.sqrt(guess), solver).spectrum
-        limit = _PROBE_TRUST * probe.radius_of_convergence
-        return probe.tolerance * 3 * jnp.sqrt(guess), jnp.where(jnp.isfinite(limit), limit, _FIRST_LIMIT)
+        size = 3 * jnp.sqrt(guess)
+        probe = settle_on_circle(problem, target, free, 2, size, solver).spectrum
+        seen = probe.shift > probe.tolerance * probe.response * size
+        limit = jnp.where(seen, _PROBE_TRUST * probe.radius_of_convergence, _FIRST_LIMIT)
+        return probe.tolerance * size, jnp.where(jnp.isfinite(limit), limit, _FIRST_LIMIT)
 
     floor, limit = lax.cond(memory.known, remembered, probed)
     # Balanced for an aliasing error of (r/R)^N.

@@ -75,6 +75,19 @@ class AbstractEstimator(eqx.Module):
     ) -> Estimate:
         """Return the estimate for inputs `x` and one-hot `target`; traceable, nothing is checked here."""
 
+    def prepare(
+        self, net: AbstractNetwork, x: Inputs, y: Targets
+    ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch classes"]]:
+        """Return inputs and one-hot targets, ready for `estimate`.
+
+        **Raises:** `ValueError` if shapes do not fit or the estimator cannot be used on this network.
+        """
+        self.check(net)
+        x, y = check_inputs(net, x), jnp.asarray(y)
+        if y.shape[:1] != x.shape[:1]:
+            raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
+        return x, one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
+
     @abc.abstractmethod
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if this estimator cannot be used on `net`."""
@@ -121,11 +134,7 @@ class AbstractEstimator(eqx.Module):
             from holoprop.gradient.measured import estimate_on_substrate  # which builds on this module
 
             return estimate_on_substrate(self, net, x, y, memory=memory)
-        self.check(net)
-        x, y = check_inputs(net, x), jnp.asarray(y)
-        if y.shape[:1] != x.shape[:1]:
-            raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
-        target = one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
+        x, target = self.prepare(net, x, y)
         if isinstance(x, Tracer):
             return self.estimate(net, x, target, key=key, memory=memory)
         estimate = _compiled(traced_amplitude(self), net, x, target, key, memory)

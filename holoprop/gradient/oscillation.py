@@ -6,18 +6,30 @@ The running Fourier average over `T_plas` periods is the gradient,
     g = 1/(T_plas N) Σ_t Re[(1/β_t) ∂F/∂θ(s_t)].
 
 By the mean-value theorem the average activity over a period is the free rest state; loss and logits are read there.
+
+A synapse that learns while the nudge turns cannot wait for the sum: single terms are as large as `1/r`, and only all
+of a period cancel. Summed by parts they become increments of the size of the gradient,
+
+    Σ_k ω^{−k} f_k = Σ_k ω^{−k}/(1 − ω^{−1}) (f_k − f_{k−1}),        f_k = ∂F/∂θ(s_k, β_k),  ω = e^{2πi/N},
+
+told from the activity at two neighbouring points (`OnlineOscillation`).
 """
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import certify
 from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
+from holoprop.gradient.continual import AbstractContinualEstimator, increment_between
+from holoprop.gradient.contour import whole_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy, mean_kept, sample_weights
 from holoprop.gradient.nudged import drop, read_out, weighted_gradient
-from holoprop.gradient.turn import nudges, turn, turn_spectrum
+from holoprop.gradient.turn import keyed_steps, nudges, turn, turn_spectrum
 from holoprop.network.base import AbstractNetwork, State, complex_dtype, initial_state, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
@@ -59,7 +71,7 @@ class Oscillation(AbstractEstimator):
     """
 
     points: int = 10
-    radius: float = 0.4
+    radius: float | Array = 0.4
     dwell: int = 30
     periods: int = 3
     dt: float = 1.0
@@ -68,12 +80,7 @@ class Oscillation(AbstractEstimator):
     unsettled: Unsettled = "keep"
 
     def __check_init__(self) -> None:
-        check_policy(self.unsettled)
-        check_circle(self.points, at_least=3)
-        check_amplitude("radius", self.radius)
-        if self.dwell < 1 or self.periods < 1:
-            raise ValueError(f"dwell and periods must be at least 1, got {self.dwell} and {self.periods}")
-        TimeSteps(1, dt=self.dt)
+        _check_oscillation(self)
 
     def check(self, net: AbstractNetwork) -> None:
         """Raise `ValueError` if `net` has no potential, or no complex derivative."""
@@ -116,14 +123,178 @@ class Oscillation(AbstractEstimator):
         nothing = jax.tree.map(jnp.zeros_like, weighted_gradient(net, x, target, blank.state, weights, weights))
         carried = (state, nothing, blank)
         (state, gradient, visited), _ = lax.scan(period, carried, jnp.arange(self.periods))
-        free = _mean_state(problem, visited)
-        noise = noise_in_state(problem, free.state, steps)
-        spectrum = turn_spectrum(
-            problem, target, free, visited, betas, self.points, noise, noisy=self.noise is not None
+        return _summary(problem, target, visited, betas, steps, self.unsettled, gradient, state)
+
+
+class OnlinePhase(eqx.Module):
+    """Where `OnlineOscillation` stands: the state, the point `k` of the circle, and every point's last `Rest`."""
+
+    state: State
+    point: Int[Array, ""]
+    visited: Rest
+
+
+class OnlineOscillation(AbstractContinualEstimator):
+    """`Oscillation` that learns while it turns: one increment of the gradient at each point of the circle.
+
+    `d_k = Re[ω^{−k}/(1 − ω^{−1}) (f_k − f_{k−1})]/(P N r)`, `f_k = ∂F/∂θ(s_k, β_k)`, whose sum over a period is the
+    Fourier coefficient. The nudge goes on from where it stood: a new batch begins wherever on the circle that is, with
+    one stretch of `dwell` steps to let the activity follow, in which nothing is learned.
+
+    **Arguments:** as of `Oscillation`; `updates = periods·points` increments are one estimate. Optimisers take one
+    step per increment: plain SGD at learning rate `η` moves by `η g` in all; weight decay and schedules count
+    increments.
+
+    **Raises:** as `Oscillation`.
+
+    Source: P1 (arXiv 2209.00530), §1.1 "online estimator"; the increments are ours.
+
+    ```python
+    est = hp.OnlineOscillation(points=10, radius=0.4, dwell=30, periods=3)
+    net = hp.fit(net, est, optax.sgd(0.05), (x, y), epochs=3).net
+    ```
+    """
+
+    points: int = 10
+    radius: float | Array = 0.4
+    dwell: int = 30
+    periods: int = 3
+    dt: float = 1.0
+    noise: Noise | None = None
+    solver: AbstractSolver = Anderson()
+    unsettled: Unsettled = "keep"
+
+    def __check_init__(self) -> None:
+        _check_oscillation(self)
+
+    @property
+    def updates(self) -> int:
+        """Number of increments that one estimate is the sum of."""
+        return self.points * self.periods
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` if `net` has no potential, or no complex derivative."""
+        check_energy(net, "OnlineOscillation")
+        check_holomorphic(net, self.points)
+
+    def init(self, net: AbstractNetwork, batch_size: int) -> tuple[State, Int[Array, ""]]:
+        """Return the state before the first step, zeros, complex, and the point of the circle, the first."""
+        return initial_state(net, (batch_size,), complex_dtype(net)), jnp.zeros((), jnp.int32)
+
+    def begin(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> OnlinePhase:
+        """Let the activity follow the new input, at the point where the nudge stands."""
+        fresh, first = self.init(net, x.shape[0])
+        state = _resumed(fresh, None if memory is None else memory[0])
+        point = first if memory is None else memory[1]
+        state, rest = self._dwell(net, x, target, state, point, key, jnp.int32(self.updates))
+        return OnlinePhase(state, point, jax.tree.map(lambda leaf: jnp.stack([leaf] * self.points), rest))
+
+    def step(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        phase: OnlinePhase,
+        index: Int[Array, ""],
+        *,
+        key: PRNGKeyArray | None,
+    ) -> tuple[OnlinePhase, Any]:
+        """Turn the nudge to the next point, dwell there, and compare."""
+        dtype = parameter_dtype(net)
+        point = (phase.point + 1) % self.points
+        before = jax.tree.map(lambda leaf: leaf[phase.point], phase.visited)
+        state, rest = self._dwell(net, x, target, phase.state, point, key, index)
+        visited = jax.tree.map(lambda all, leaf: all.at[point].set(leaf), phase.visited, rest)
+        unit = jnp.asarray(whole_circle(self.points)).astype(state[0].dtype)
+        kept = (rest.status == Status.not_applicable) & (before.status == Status.not_applicable)
+        kept = kept | (self.unsettled == "keep")
+        betas = self._betas(net, x)
+        share = sample_weights(kept, dtype) / (self.updates * betas[0].real)
+        weight = share.astype(unit.dtype) * unit[point].conj() / (1 - unit[1].conj())
+        increment = increment_between(
+            net,
+            x.astype(dtype),
+            target.astype(dtype),
+            (before.state, rest.state),
+            (weight, weight),
+            (betas[phase.point], betas[point]),
+            kept,
         )
-        certificate = certify(free, visited, betas, self.unsettled, spectrum)
-        logits, losses = read_out(net, free.state, target)
-        return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, state)
+        return OnlinePhase(state, point, visited), increment
+
+    def finish(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        phase: OnlinePhase,
+        total: Any,
+    ) -> Estimate:
+        """Return the estimate, with loss, logits and certificate of the last period."""
+        dtype = parameter_dtype(net)
+        problem, steps = FixedPoint.of(net, x.astype(dtype)), TimeSteps(self.dwell, dt=self.dt, noise=self.noise)
+        memory = (phase.state, phase.point)
+        betas = self._betas(net, x)
+        return _summary(problem, target.astype(dtype), phase.visited, betas, steps, self.unsettled, total, memory)
+
+    def _betas(self, net: AbstractNetwork, x: Array) -> Inexact[Array, "points batch"]:
+        radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(parameter_dtype(net))
+        return jnp.asarray(whole_circle(self.points)).astype(complex_dtype(net))[:, None] * radius.astype(
+            complex_dtype(net)
+        )
+
+    def _dwell(
+        self,
+        net: AbstractNetwork,
+        x: Array,
+        target: Array,
+        state: State,
+        point: Array,
+        key: PRNGKeyArray | None,
+        index: Array,
+    ) -> tuple[State, Rest]:
+        dtype = parameter_dtype(net)
+        steps = keyed_steps(TimeSteps(self.dwell, dt=self.dt, noise=self.noise), key, index)
+        clamped = FixedPoint.of(net, x.astype(dtype)).clamped
+        return steps.run(FixedPoint(net, clamped, target.astype(dtype), self._betas(net, x)[point]), state)
+
+
+def _check_oscillation(estimator: Oscillation | OnlineOscillation) -> None:
+    check_policy(estimator.unsettled)
+    check_circle(estimator.points, at_least=3)
+    check_amplitude("radius", estimator.radius)
+    if estimator.dwell < 1 or estimator.periods < 1:
+        raise ValueError(f"dwell and periods must be at least 1, got {estimator.dwell} and {estimator.periods}")
+    TimeSteps(1, dt=estimator.dt)
+
+
+def _summary(
+    problem: FixedPoint,
+    target: Float[Array, "batch classes"],
+    visited: Rest,
+    betas: Inexact[Array, "points batch"],
+    steps: TimeSteps,
+    unsettled: str,
+    gradient: Any,
+    memory: PyTree,
+) -> Estimate:
+    """Return the estimate of a gradient whose last period is `visited`."""
+    free = _mean_state(problem, visited)
+    noise = noise_in_state(problem, free.state, steps)
+    spectrum = turn_spectrum(
+        problem, target, free, visited, betas, betas.shape[0], noise, noisy=steps.noise is not None
+    )
+    certificate = certify(free, visited, betas, unsettled, spectrum)
+    logits, losses = read_out(problem.net, free.state, target)
+    return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, memory)
 
 
 def _mean_state(problem: FixedPoint, visited: Rest) -> Rest:

@@ -2,7 +2,8 @@
 
 A step in which no sample was kept, or whose gradient or new parameters are not finite, moves nothing: neither the
 parameters nor the optimiser's state (momentum would otherwise go on moving them). With `unsettled="raise"` neither does
-one in which some sample did not settle.
+one in which some sample did not settle. Continual estimators get an optimiser's step at each of their increments; all
+of them are taken back in the same cases.
 """
 
 from typing import Any
@@ -11,8 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from holoprop.gradient.continual import AbstractContinualEstimator
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
 from holoprop.settling.substrate import Programmed
@@ -78,6 +81,8 @@ def train_step(
 
 @eqx.filter_jit
 def _compiled_step(state, x, y, key, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
+    if isinstance(estimator, AbstractContinualEstimator):
+        return _move_continually(state, x, y, key, estimator, optimizer)
     return _move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
 
 
@@ -94,15 +99,55 @@ def _move(
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, StepMetrics]:
     """Move the parameters by an estimate, if it is one to move by."""
-    net, gradient = state.net, estimate.gradient
+    net, optimizer_state = _updated(state.net, state.optimizer_state, estimate.gradient, optimizer)
+    return _judged(state, TrainState(net, optimizer_state, estimate.memory), estimate, y, estimator)
+
+
+def _move_continually(
+    state: TrainState,
+    x: Inputs,
+    y: Targets,
+    key: PRNGKeyArray,
+    estimator: AbstractContinualEstimator,
+    optimizer: optax.GradientTransformation,
+) -> tuple[TrainState, StepMetrics]:
+    """Move the parameters at each increment of an estimate, and take it all back if it is not one to move by."""
+    x, target = estimator.prepare(state.net, x, y)
+    fixed, static = eqx.partition(state.net, eqx.is_inexact_array)
+    phase = estimator.begin(state.net, x, target, key=key, memory=state.memory)
+
+    def advance(carried: tuple[Any, ...], index: Array) -> tuple[tuple[Any, ...], None]:
+        moving, optimizer_state, phase, total = carried
+        net = eqx.combine(moving, static)
+        phase, increment = estimator.step(net, x, target, phase, index, key=key)
+        net, optimizer_state = _updated(net, optimizer_state, increment, optimizer)
+        return (_parameters(net), optimizer_state, phase, jax.tree.map(jnp.add, total, increment)), None
+
+    begin = (fixed, state.optimizer_state, phase, jax.tree.map(jnp.zeros_like, fixed))
+    (moved, optimizer_state, phase, total), _ = lax.scan(advance, begin, jnp.arange(estimator.updates))
+    net = eqx.combine(moved, static)
+    estimate = estimator.finish(net, x, target, phase, total)
+    return _judged(state, TrainState(net, optimizer_state, estimate.memory), estimate, y, estimator)
+
+
+def _updated(
+    net: Any, optimizer_state: PyTree, gradient: Any, optimizer: optax.GradientTransformation
+) -> tuple[Any, PyTree]:
+    """Return the network and the optimiser's state after a step along `gradient`."""
     if isinstance(net, Programmed):
-        gradient: Any = Programmed(net.device, gradient)
+        gradient = Programmed(net.device, gradient)
     # Optax counts on JAX's default promotion (Adam raises a float to an integer power), whatever the caller has set.
     with jax.numpy_dtype_promotion("standard"):
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, _parameters(net))
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, _parameters(net))
+    return eqx.apply_updates(net, updates), optimizer_state
+
+
+def _judged(
+    state: TrainState, proposed: TrainState, estimate: Estimate, y: Targets, estimator: AbstractEstimator
+) -> tuple[TrainState, StepMetrics]:
+    """Return the proposed state, or the old one if something in it is not to be trusted; and what the step saw."""
     kept = estimate.certificate.kept
     norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(estimate.gradient)))
-    proposed = TrainState(eqx.apply_updates(net, updates), optimizer_state, estimate.memory)
     # Of the new parameters too: were they not finite, no sample would settle any more, and all be masked from then on.
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_parameters(proposed.net))]
     moved = jnp.any(kept) & jnp.isfinite(norm) & jnp.isfinite(estimate.loss) & jnp.all(jnp.stack(finite))

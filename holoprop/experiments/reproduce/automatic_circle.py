@@ -1,0 +1,242 @@
+"""The automatic circle against fixed radii: is one setting for all as good as a radius tuned for each network?
+
+In each of four settings (two solver tolerances in float64, float32, noise) and for 2, 4 and 8 points the relative error
+of the mean gradient on the automatic circle, with no memory of earlier steps, is set beside that of the best radius of
+a list, which is known only because the exact gradient is.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_batch, draw_hidden
+from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
+from holoprop.experiments.reproduce.registry import Report
+from holoprop.gradient.exact import Implicit
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.network.layered import LayeredNetwork
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.plain import Alternating
+from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import Noise, TimeSteps
+
+RADII = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5, 1.0, 1.6)
+P1_RADIUS = 0.4
+"""P1 trains with this one, whatever the network."""
+SEED = 401
+_BATCH = 16
+_STD = 0.01
+_DRAWS = 4
+"""Draws of the noise; the error is their root mean square."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What limits the exactness besides the circle: precision, the solver's tolerance, noise.
+
+    With `plain` the solver is plain alternation, which compiles in a fraction of Anderson's time.
+    """
+
+    name: str
+    dtype: str
+    tolerance: float | None
+    noisy: bool = False
+    plain: bool = False
+
+    def estimator(self, points: int, radius: float | None) -> Holomorphic:
+        """Return the estimator with a fixed radius, or the automatic one for `None`."""
+        solver = Alternating(tolerance=self.tolerance) if self.plain else Anderson(tolerance=self.tolerance)
+        nudged: AbstractSolver | None = TimeSteps(60, noise=Noise(_STD)) if self.noisy else None
+        return Holomorphic(
+            points, "auto" if radius is None else radius, solver=solver, nudged_solver=nudged, unsettled="keep"
+        )
+
+
+SETTINGS = (
+    Setting("float64, tolerance 1e-12", "float64", 1e-12),
+    Setting("float64, tolerance 1e-6", "float64", 1e-6),
+    Setting("float32", "float32", None),
+    Setting("noise 0.01", "float64", 1e-6, noisy=True),
+)
+
+_SIZES: dict[Scale, tuple[int, int, tuple[int, ...], tuple[Setting, ...]]] = {
+    "smoke": (1, 1, (4,), (dataclasses.replace(SETTINGS[0], plain=True),)),
+    "small": (5, 2, (2, 4, 8), SETTINGS),
+    "paper": (10, 3, (2, 4, 8), SETTINGS),
+}
+_SOURCE = "this project"
+
+
+def run(scale: Scale, seed: int | None, report: Report) -> Findings:
+    """Measure relative errors, `(networks, settings, circles)`, on the automatic circle and at each fixed radius."""
+    shapes, each, circles, settings = _SIZES[scale]
+    seed = SEED if seed is None else seed
+    rng = np.random.default_rng(seed)
+    size = (shapes * each, len(settings), len(circles))
+    fixed, automatic = np.full((*size, len(RADII)), np.nan), np.full(size, np.nan)
+    lowest, highest, outside = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
+    words: list[str] = []
+    with jax.enable_x64(True):
+        for first in range(0, size[0], each):
+            hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
+            # Networks of one shape share their compiled programs.
+            for index in range(first, first + each):
+                shape = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
+                words.append(shape.words)
+                net = shape.network(int(rng.integers(1 << 30)))
+                x, y = draw_batch(rng, shape, _BATCH)
+                truth = Implicit(solver=Anderson(tolerance=1e-12))(net, x, y).gradient
+                for s, setting in enumerate(settings):
+                    own = _cast(net, setting.dtype)
+                    error = _error_of(own, x.astype(setting.dtype), y, truth, setting)
+                    for c, points in enumerate(circles):
+                        at = (index, s, c)
+                        for k, radius in enumerate(RADII):
+                            fixed[(*at, k)] = error(setting.estimator(points, radius))[0]
+                        automatic[at], radii, limits = error(setting.estimator(points, None))
+                        lowest[at], highest[at] = radii.min(), radii.max()
+                        outside[at] = bool(np.any(limits < P1_RADIUS))
+                    ratio = automatic[index, s] / fixed[index, s].min(-1)
+                    report(f"network {index + 1} of {size[0]}, {setting.name}: {np.array2string(ratio, precision=2)}")
+            jax.clear_caches()
+    arrays = {
+        "radii": np.array(RADII),
+        "points": np.array(circles),
+        "settings": np.array([setting.name for setting in settings]),
+        "noisy": np.array([setting.noisy for setting in settings]),
+        "words": np.array(words),
+        "fixed": fixed,
+        "automatic": automatic,
+        "lowest_radius": lowest,
+        "highest_radius": highest,
+        "outside": outside,
+    }
+    described = {
+        "networks": f"{size[0]} drawn: 1 to 3 layers of 16 to 128, weights × 0.5 to 2",
+        "batch": _BATCH,
+        "fixed radii": ", ".join(f"{radius:g}" for radius in RADII),
+        "points N": ", ".join(map(str, circles)),
+        "automatic circle": "no memory, no setting changed",
+        "noise": f"standard deviation {_STD} on the drive, 60 steps at each point, {_DRAWS} draws",
+        "seed": seed,
+        "solver": "plain alternation" if settings[0].plain else "Anderson",
+        "exact gradient": "implicit, float64",
+    }
+    return Findings(described, _claims(arrays), _tables(arrays), arrays)
+
+
+def ratios(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings circles"]:
+    """Return the automatic circle's error over that of the best fixed radius."""
+    return arrays["automatic"] / np.nanmin(arrays["fixed"], axis=-1)
+
+
+def gains(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings circles"]:
+    """Return how many times smaller the automatic circle's error is than that at P1's radius."""
+    at = int(np.flatnonzero(arrays["radii"] == P1_RADIUS)[0])
+    with np.errstate(invalid="ignore"):
+        # A gradient that is not even a number is worse by any factor.
+        return np.where(np.isnan(arrays["fixed"][..., at]), np.inf, arrays["fixed"][..., at] / arrays["automatic"])
+
+
+def _cast(net: LayeredNetwork, dtype: str) -> LayeredNetwork:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, net)
+
+
+def _error_of(
+    net: LayeredNetwork, x: Array, y: Array, truth: LayeredNetwork, setting: Setting
+) -> Callable[[Holomorphic], tuple[float, np.ndarray, np.ndarray]]:
+    """A function of an estimator: relative error of the mean gradient, radii, and estimated radii of convergence."""
+    right = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(truth)]
+    size = np.sqrt(sum((leaf**2).sum() for leaf in right))
+    keys = jax.random.split(jax.random.key(5), _DRAWS if setting.noisy else 1)
+
+    def error(estimator: Holomorphic) -> tuple[float, np.ndarray, np.ndarray]:
+        squares, certificate = [], None
+        for key in keys:
+            estimate = estimator(net, x, y, key=key)
+            found = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(estimate.gradient)]
+            squares.append(sum(((a - b) ** 2).sum() for a, b in zip(found, right, strict=True)))
+            certificate = estimate.certificate
+        assert certificate is not None and certificate.spectrum is not None
+        radii = np.abs(np.asarray(certificate.betas[0]))
+        return float(np.sqrt(np.mean(squares)) / size), radii, np.asarray(certificate.spectrum.radius_of_convergence)
+
+    return error
+
+
+def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
+    ratio, gain = ratios(arrays), gains(arrays)
+    claims = [
+        Claim(
+            f"{setting}: worst ratio of the automatic circle's error to that of the best fixed radius",
+            float(ratio[:, s].max()),
+            "≤",
+            3.0,
+            _SOURCE,
+        )
+        for s, setting in enumerate(arrays["settings"])
+    ]
+    several = arrays["points"] >= 4
+    chosen = arrays["outside"] & several[None, None] & ~arrays["noisy"][None, :, None]
+    if chosen.any():
+        claims.append(
+            Claim(
+                f"smallest gain over r = {P1_RADIUS:g}, N ≥ 4, no noise, in the {int(chosen.sum())} cases where that "
+                "lies outside some sample's radius",
+                float(gain[chosen].min()),
+                "≥",
+                50.0,
+                _SOURCE,
+            )
+        )
+    return claims
+
+
+def _tables(arrays: dict[str, np.ndarray]) -> list[Table]:
+    ratio, gain, best = ratios(arrays), gains(arrays), arrays["fixed"].argmin(-1)
+    summary, cases = [], []
+    for s, setting in enumerate(arrays["settings"].tolist()):
+        for c, points in enumerate(arrays["points"].tolist()):
+            own = ratio[:, s, c]
+            summary.append(
+                (setting, points, float(np.median(own)), float(own.max()), f"{int((own <= 3).sum())} of {len(own)}")
+            )
+            for index, words in enumerate(arrays["words"].tolist()):
+                at = (index, s, c)
+                if ratio[at] > 3 or (arrays["outside"][at] and points >= 4 and gain[at] < 50):
+                    low, high = arrays["lowest_radius"][at], arrays["highest_radius"][at]
+                    cases.append(
+                        (
+                            words,
+                            setting,
+                            points,
+                            float(arrays["fixed"][at].min()),
+                            f"{arrays['radii'][best[at]]:g}",
+                            float(arrays["automatic"][at]),
+                            f"{low:.3g} to {high:.3g}",
+                            float(ratio[at]),
+                            float(gain[at]),
+                        )
+                    )
+    columns = ("setting", "N", "median ratio", "worst ratio", "within 3×")
+    tables = [Table("The automatic circle's error over that of the best fixed radius", columns, summary)]
+    if cases:
+        columns = (
+            "network",
+            "setting",
+            "N",
+            "best fixed error",
+            "at r",
+            "automatic error",
+            "its radii",
+            "ratio",
+            f"gain over r = {P1_RADIUS:g}",
+        )
+        title = f"Cases with a ratio above 3, or a gain below 50 where r = {P1_RADIUS:g} lies outside"
+        tables.append(Table(title, columns, cases))
+    return tables

@@ -1,0 +1,142 @@
+"""P1's Figure 2c: on a circle of nudges a synapse's product of activities moves on an orbit whose mean, turned back by
+the nudge's own angle, is the gradient.
+
+    −dℒ/dW_ij = (1/N) Σ_k σ_i(β_k) σ_j(β_k) e^{−2πik/N} / |β|
+
+At |β| = 0.001 rounding is magnified, at 0.5 the radius of convergence is near; in between nothing is lost.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
+from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.toy import fc2, relative_error, toy_gradient, toy_network
+from holoprop.gradient.contour import whole_circle
+from holoprop.gradient.finite_difference import OneSided
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.settling.run import settle
+from holoprop.settling.time_stepping import TimeSteps
+
+BETAS = (0.001, 0.01, 0.1, 0.5)
+POINTS = 24
+STEPS = 100
+SYNAPSE = (3, 2)
+"""From the fourth neuron of the first layer to the third of the second."""
+
+_LIMITS = {"float32": (2e-4, 2e-5, 2e-5, 5e-5), "float64": (1e-10, 1e-10, 1e-10, 3.5e-5)}
+_PUBLISHED_GRADIENT = (3.08980e-3, 3.09002e-3, 3.08985e-3, 3.08947e-3)
+_PUBLISHED_ONE_POINT = (3.16e-3, 3.71e-3, 9.76e-3, 47.98e-3)
+_PUBLISHED_ERROR = (3.4e-5, 2.9e-6, 5.4e-7, 3.4e-5)
+_PUBLISHED_ONE_POINT_ERROR = (1.4e-3, 1.2e-2, 0.126, 0.634)
+_SOURCE = "limit: this project; P1 Fig. 2c, published result files"
+
+
+def run(scale: Scale, seed: int | None, report: Report) -> Findings:
+    """Compute orbits and gradient errors in float32 and float64; every scale is the published one.
+
+    Network and sample are the published ones, so `seed` changes nothing.
+    """
+    del scale, seed
+    truth = toy_gradient()
+    errors = {name: _errors(np.dtype(name), truth, report) for name in _LIMITS}
+    orbits, means = _orbits()
+    claims = [
+        Claim(f"relative error of fc_2 at β = {beta:g}, {name}", errors[name][0][i], "≤", _LIMITS[name][i], _SOURCE)
+        for name in _LIMITS
+        for i, beta in enumerate(BETAS)
+    ]
+    single = errors["float32"]
+    claims.append(
+        Claim(
+            "largest deviation of the one-point estimate's relative error from the published one (a ratio)",
+            max(max(a / b, b / a) for a, b in zip(single[1], _PUBLISHED_ONE_POINT_ERROR, strict=True)),
+            "≤",
+            1.1,
+            "P1 Fig. 2c, published result files",
+        )
+    )
+    target = -float(fc2(truth)[SYNAPSE])
+    side_by_side = Table(
+        f"Negative gradient of the synapse {SYNAPSE[0]} → {SYNAPSE[1]} of fc_2 (true: {target:.5e}; published: "
+        "3.0898e-03)",
+        ("β", "24 points, published", "24 points, here", "one point, published", "one point, here"),
+        [
+            (beta, f"{_PUBLISHED_GRADIENT[i]:.5e}", f"{single[2][i]:.5e}", _PUBLISHED_ONE_POINT[i], single[3][i])
+            for i, beta in enumerate(BETAS)
+        ],
+    )
+    wrong = Table(
+        "Relative error of the whole fc_2",
+        ("β", "published (float32)", "float32", "float64", "one point, published", "one point, here"),
+        [
+            (
+                beta,
+                _PUBLISHED_ERROR[i],
+                errors["float32"][0][i],
+                errors["float64"][0][i],
+                _PUBLISHED_ONE_POINT_ERROR[i],
+                single[1][i],
+            )
+            for i, beta in enumerate(BETAS)
+        ],
+    )
+    arrays = {
+        "betas": np.array(BETAS),
+        "orbits": orbits,
+        "means": means,
+        "gradient": np.array(target),
+        "published": np.array(_PUBLISHED_GRADIENT),
+        "one_point": np.array(single[3]),
+        "errors_float32": np.array(errors["float32"][0]),
+        "errors_float64": np.array(errors["float64"][0]),
+        "errors_one_point": np.array(single[1]),
+        "published_errors": np.array(_PUBLISHED_ERROR),
+        "published_one_point_errors": np.array(_PUBLISHED_ONE_POINT_ERROR),
+    }
+    settings = {
+        "network": "6-4-4-4, sigmoid(4z − 2), the published weights and sample",
+        "points N": POINTS,
+        "time steps, free and at each point": STEPS,
+        "exact gradient": "implicit, float64",
+    }
+    return Findings(settings, claims, [wrong, side_by_side], arrays)
+
+
+def _errors(dtype: np.dtype, truth: object, report: Report) -> tuple[list[float], ...]:
+    """Relative errors of fc_2 with 24 points and one, then the estimates of the one synapse."""
+    columns: tuple[list[float], ...] = ([], [], [], [])
+    with jax.enable_x64(dtype == np.float64):
+        net, x, y = toy_network(dtype)
+        for beta in BETAS:
+            circle = Holomorphic(POINTS, beta, solver=TimeSteps(STEPS), unsettled="keep")(net, x, y).gradient
+            single = OneSided(beta, solver=TimeSteps(STEPS), unsettled="keep")(net, x, y).gradient
+            found = (
+                relative_error(fc2(circle), fc2(truth)),
+                relative_error(fc2(single), fc2(truth)),
+                -float(fc2(circle)[SYNAPSE]),
+                -float(fc2(single)[SYNAPSE]),
+            )
+            for column, value in zip(columns, found, strict=True):
+                column.append(value)
+            report(f"{dtype.name}, β = {beta:g}: relative error {found[0]:.1e}")
+    return columns
+
+
+def _orbits() -> tuple[np.ndarray, np.ndarray]:
+    """The synapse's product on the circle less the free one, over |β|, `(betas, 24)` complex; and Cauchy's means."""
+    unit = whole_circle(POINTS)
+    i, j = SYNAPSE
+    with jax.enable_x64(True):
+        net, x, y = toy_network(np.float64)
+        free = settle(net, x, solver=TimeSteps(STEPS)).state
+        rows = []
+        for beta in BETAS:
+            nudges = jnp.asarray(beta * unit)[:, None]
+            start = tuple(jnp.broadcast_to(s, (POINTS, *s.shape)).astype(complex) for s in free)
+            first, second = settle(net, x, y, nudges, solver=TimeSteps(STEPS), state=start).state
+            still = np.asarray(free[0])[0, i] * np.asarray(free[1])[0, j]
+            rows.append((np.asarray(first)[:, 0, i] * np.asarray(second)[:, 0, j] - still) / beta)
+    orbits = np.array(rows)
+    return orbits, (orbits * unit.conj()).mean(axis=1).real

@@ -1,0 +1,140 @@
+"""The experiments by name: what each shows, what it needs, and how it is run."""
+
+import dataclasses
+import importlib
+import time
+from collections.abc import Callable
+
+from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale
+from holoprop.experiments.run_folder import describe_environment
+
+Report = Callable[[str], None]
+"""Told a line now and then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment that can be run by its name.
+
+    **Attributes:** `name`; `title`: one line that says what it shows; `source`: of what is expected; `data`: the data
+    set that it needs, or `None`; `minutes`: about how long it takes on two cores, by scale; `module` and `function`:
+    what computes it, `function(scale, seed, report) → Findings`.
+    """
+
+    name: str
+    title: str
+    source: str
+    data: str | None
+    minutes: dict[Scale, float]
+    module: str
+    function: str = "run"
+
+    def load(self) -> Callable[[Scale, int | None, Report], Findings]:
+        """Import what computes the experiment, and return it."""
+        return getattr(importlib.import_module(f"{__package__}.{self.module}"), self.function)
+
+
+def _minutes(smoke: float, small: float, paper: float) -> dict[Scale, float]:
+    return {"smoke": smoke, "small": small, "paper": paper}
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment(
+        "hep-fig2c",
+        "The gradient as the first Fourier coefficient of an orbit, for nudges from 0.001 to 0.5",
+        "P1 (arXiv 2209.00530), Fig. 2c",
+        None,
+        _minutes(0.2, 0.3, 0.3),
+        "hep_fig2c",
+    ),
+    Experiment(
+        "hep-fig2d",
+        "Cosine to the true gradient against the nudge: one point and 30 points on the circle",
+        "P1 (arXiv 2209.00530), Fig. 2d",
+        None,
+        _minutes(0.1, 0.2, 0.3),
+        "hep_fig2d",
+    ),
+    Experiment(
+        "hep-fig3a",
+        "Continuous time: the gradient over periods of the always-on oscillation",
+        "P1 (arXiv 2209.00530), Fig. 3a",
+        "mnist",
+        _minutes(0.2, 1, 3),
+        "hep_fig3ab",
+        "run_fig3a",
+    ),
+    Experiment(
+        "hep-fig3b",
+        "Continuous time: how far the network follows its nudge, against the time steps per period",
+        "P1 (arXiv 2209.00530), Fig. 3b",
+        "mnist",
+        _minutes(0.2, 1, 3),
+        "hep_fig3ab",
+        "run_fig3b",
+    ),
+    Experiment(
+        "hep-fig3c",
+        "Noise: cosine to the true gradient against the nudge, one point and 15 points on the circle",
+        "P1 (arXiv 2209.00530), Fig. 3c",
+        "mnist",
+        _minutes(0.2, 1, 3),
+        "hep_fig3c",
+    ),
+    Experiment(
+        "calibration",
+        "The certificate: predicted against true error of the gradient, sample by sample",
+        "holoprop: acceptance of the certificate",
+        None,
+        _minutes(0.5, 4, 30),
+        "calibration",
+    ),
+    Experiment(
+        "automatic-circle",
+        "The automatic circle against every fixed radius, without tuning",
+        "holoprop: acceptance of the automatic circle",
+        None,
+        _minutes(0.5, 20, 60),
+        "automatic_circle",
+    ),
+)
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return the experiment of that name.
+
+    **Raises:** `ValueError`, one line, if there is none.
+    """
+    for experiment in EXPERIMENTS:
+        if experiment.name == name:
+            return experiment
+    raise ValueError(f"there is no experiment {name!r}: choose from {', '.join(each.name for each in EXPERIMENTS)}")
+
+
+def run_experiment(
+    name: str, scale: Scale = "small", *, seed: int | None = None, progress: Report | None = None
+) -> Outcome:
+    """Run an experiment and return its outcome, claims that fail included.
+
+    **Arguments:** `scale`: `smoke`, `small` or `paper`; `seed`: of what is drawn at random, by default the published
+    one; `progress`: told a line now and then.
+
+    **Raises:** `ValueError` for an unknown name or scale; `DataError` if the data set is absent.
+    """
+    experiment = find_experiment(name)
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    begun = time.perf_counter()
+    found = experiment.load()(scale, seed, progress or (lambda _: None))
+    return Outcome(
+        name=name,
+        title=experiment.title,
+        source=experiment.source,
+        scale=scale,
+        settings=found.settings,
+        claims=found.claims,
+        tables=found.tables,
+        arrays=found.arrays,
+        seconds=time.perf_counter() - begun,
+        environment=describe_environment(),
+    )

@@ -1,0 +1,53 @@
+"""An outcome on disk: `outcome.json` beside `arrays.npz`, in a folder of the experiment's name."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holoprop.experiments.reproduce.outcome import Claim, Outcome, Table
+from holoprop.experiments.run_folder import write_arrays, write_json
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> Path:
+    """Write an outcome into `folder`, which is made if need be, and return the path of its JSON file.
+
+    **Raises:** `OSError` from the file system.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    del whole["arrays"]
+    whole["claims"] = [dataclasses.asdict(claim) | {"holds": claim.holds} for claim in outcome.claims]
+    whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
+    write_arrays(folder / "arrays.npz", outcome.arrays)
+    write_json(folder / "outcome.json", whole)
+    return folder / "outcome.json"
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """Return the outcome that `write_outcome` left in `folder`.
+
+    **Raises:** `OSError` if it is not there, `ValueError` if it is damaged.
+    """
+    path = folder / "outcome.json"
+    try:
+        whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+            whole["arrays"] = {name: stored[name] for name in stored.files}
+        whole["claims"] = [_claim(each) for each in whole["claims"]]
+        whole["tables"] = [
+            Table(each["title"], tuple(each["columns"]), [tuple(row) for row in each["rows"]])
+            for each in whole["tables"]
+        ]
+        return Outcome(**whole)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): run the experiment again") from None
+
+
+def _claim(stored: dict[str, Any]) -> Claim:
+    # A number that was not finite is stored as null; the claim did not hold then and does not now.
+    value = math.nan if stored["value"] is None else stored["value"]
+    return Claim(stored["text"], value, stored["relation"], stored["limit"], stored["source"])

@@ -1,0 +1,56 @@
+"""Neurons tracing their paths in the complex plane while the nudge goes around, and the same over time (P1, figure 2a)."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from holoprop.gradient.orbit import Orbit
+from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
+from holoprop.report.wording import power_of_ten
+
+_LINES = (("blue", "-"), ("vermilion", "--"), ("green", "-."), ("pink", ":"))
+
+
+def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
+    """Draw the paths `Δσ_i(β)` of up to four neurons of a layer, those that move most; a dot where the turn begins."""
+    paths, names, exponent = _paths(orbit, layer, sample)
+    unit = power_of_ten(exponent)
+    with house_style():
+        figure, axes = new_axes(f"real part of Δσ ({unit})", f"imaginary part of Δσ ({unit})", height=4.5)
+        for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
+            closed = np.append(path, path[:1])
+            axes.plot(closed.real, closed.imag, linestyle=style, color=COLOURS[colour], label=name)
+            axes.plot(closed.real[:1], closed.imag[:1], marker="o", linestyle="", color=COLOURS[colour])
+        axes.plot([0], [0], marker="+", markersize=8, linestyle="", color=COLOURS["ink"])
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        legend_above(axes, columns=2)
+    return figure
+
+
+def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
+    """Draw the real parts of the same neurons over two periods of the nudge, at rest at each point of the circle."""
+    paths, names, exponent = _paths(orbit, layer, sample)
+    points = orbit.betas.shape[0]
+    time = np.arange(2 * points + 1) / points
+    with house_style():
+        figure, axes = new_axes("time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5)
+        for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
+            axes.plot(time, np.resize(path.real, len(time)), linestyle=style, color=COLOURS[colour], label=name)
+        axes.set_xlim(0, 2)
+        axes.set_xticks([0, 0.5, 1, 1.5, 2])
+        legend_above(axes, columns=2)
+    return figure
+
+
+def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[np.ndarray, list[str], int]:
+    """The paths `(neurons, points)` in units of the power of ten that is returned last, and the neurons' names."""
+    response = np.asarray(orbit.response[layer][:, sample])
+    response = response.reshape(len(response), -1).T.astype(np.complex128)
+    sizes = np.where(np.isfinite(response).all(1), np.abs(response).max(1), -1)
+    chosen = np.sort(np.argsort(-sizes, kind="stable")[: len(_LINES)])
+    top = float(sizes[chosen].max())
+    exponent = math.floor(math.log10(top)) if top > 0 else 0
+    return response[chosen] / 10.0**exponent, [f"neuron {i} of layer {layer + 1}" for i in chosen], exponent
