@@ -48,9 +48,9 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 CONFIGURATIONS = {
     "unknown key": (
         ["estimator.pionts=4"],
-        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, gradient_tolerance, beta, steps, "
-        "solver, depth, damping, tolerance, max_steps, nudged_tolerance, nudged_max_steps, unsettled; "
-        "did you mean estimator.points?",
+        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, gradient_tolerance, noise, "
+        "free_steps, nudged_steps, window, solver, depth, tolerance, max_steps, nudged_tolerance, nudged_max_steps, "
+        "unsettled; did you mean estimator.points?",
     ),
     "unknown section": (
         ["trainig.epochs=4"],
@@ -90,7 +90,8 @@ CONFIGURATIONS = {
     ),
     "key of another estimator": (
         ["estimator.beta=0.1"],
-        "estimator.beta = 0.1 has no meaning with estimator.name = 'holomorphic', only with one_sided or centered",
+        "estimator.beta = 0.1 has no meaning with estimator.name = 'holomorphic', only with one_sided, centered, "
+        "stencil or continual",
     ),
     "no nudge": (
         ["estimator.name=one_sided", "estimator.beta=0"],

@@ -87,7 +87,9 @@ def map_config(
         net, estimator = experiment.net, experiment.estimator
         x, y = experiment.test
         if not 0 <= sample < len(x):
-            raise ValueError(f"sample must be from 0 to {len(x) - 1}, the test samples of {config.data.name}, got {sample}")
+            raise ValueError(
+                f"sample must be from 0 to {len(x) - 1}, the test samples of {config.data.name}, got {sample}"
+            )
         if folder is not None:
             like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
             net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net

@@ -12,16 +12,20 @@ import optax
 from holoprop.data.dataset import Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig
+from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.nudged import nudged_default
+from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
+from holoprop.gradient.stencil import Stencil
 from holoprop.network.build import mlp
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import Noise, TimeSteps
 
 # `fit` folds step numbers into the seed's key; this is none of them, so the weights share no randomness with a step.
 _WEIGHTS = 2**32 - 1
@@ -53,12 +57,15 @@ def build_experiment(config: Config) -> Experiment:
     train = _shortened(dataset.train, config.data.train_limit)
     test = _shortened(dataset.test, config.data.test_limit)
     steps = config.training.epochs * (len(train) // config.training.batch_size)
+    estimator = build_estimator(config.estimator)
+    if isinstance(estimator, AbstractContinualEstimator):
+        steps *= estimator.updates
     return Experiment(
         dataset=dataset,
         train=(train.inputs(flatten=True), train.labels),
         test=(test.inputs(flatten=True), test.labels),
         net=build_network(config, dataset.features, dataset.classes),
-        estimator=build_estimator(config.estimator),
+        estimator=estimator,
         optimizer=build_optimizer(config.optimizer, steps),
     )
 
@@ -80,15 +87,29 @@ def build_network(config: Config, features: int, classes: int) -> LayeredNetwork
 
 def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
     """Return the estimator with its solvers."""
-    solver = _solver(estimator, estimator.tolerance, estimator.max_steps)
-    common = {"solver": solver, "unsettled": estimator.unsettled}
+    solver: AbstractSolver = _solver(estimator, estimator.tolerance, estimator.max_steps)
+    noise = None if estimator.noise is None else Noise(estimator.noise)
+    if estimator.free_steps is not None:
+        solver = TimeSteps(estimator.free_steps, noise=noise, **_given(window=estimator.window))
+    common: dict[str, Any] = {"solver": solver, "unsettled": estimator.unsettled}
     if estimator.name == "implicit":
         return Implicit(**common)
     if estimator.name == "unrolled":
         return Unrolled(**common, **_given(steps=estimator.steps))
+    stepping = {"dwell": estimator.dwell, "dt": estimator.dt, "noise": noise}
+    if estimator.name == "continual":
+        return Continual(**common, **_given(beta=estimator.beta, stretches=estimator.stretches, **stepping))
+    if estimator.name in ("oscillation", "online_oscillation"):
+        turning = OnlineOscillation if estimator.name == "online_oscillation" else Oscillation
+        circle = {"points": estimator.points, "radius": estimator.radius, "periods": estimator.periods}
+        return turning(**common, **_given(**circle, **stepping))
     given = _given(tolerance=estimator.nudged_tolerance, max_steps=estimator.nudged_max_steps)
     if given:
         common["nudged_solver"] = dataclasses.replace(nudged_default(solver), **given)
+    if estimator.nudged_steps is not None:
+        common["nudged_solver"] = TimeSteps(estimator.nudged_steps, noise=noise, **_given(window=estimator.window))
+    if estimator.name == "stencil":
+        return Stencil(**common, **_given(points=estimator.points, beta=estimator.beta))
     if estimator.name == "holomorphic":
         circle = {"points": estimator.points, "radius": estimator.radius, "tolerance": estimator.gradient_tolerance}
         return Holomorphic(**common, **_given(**circle))
@@ -99,7 +120,7 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
 # A compiled step is kept for its optimiser object, so equal optimisers must be one object or each run compiles anew.
 @functools.cache
 def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Return the optimiser of a run of `steps` steps.
+    """Return the optimiser of a run of `steps` steps (continual estimators take several for each batch).
 
     The cosine schedule is `½ (1 + cos πt/steps) · learning_rate`; decoupled weight decay adds
     `−rate · weight_decay · θ`.

@@ -23,11 +23,17 @@ Layers = Annotated[
 ]
 
 _NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
+_STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": None, "window": None}
+_TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("estimator", "name"): {
-        "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED},
-        "one_sided": {"beta": 0.1, **_NUDGED},
-        "centered": {"beta": 0.1, **_NUDGED},
+        "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED, **_STEPPED},
+        "one_sided": {"beta": 0.1, **_NUDGED, **_STEPPED},
+        "centered": {"beta": 0.1, **_NUDGED, **_STEPPED},
+        "stencil": {"points": 4, "beta": 0.1, **_NUDGED},
+        "oscillation": _TURNING,
+        "online_oscillation": _TURNING,
+        "continual": {"beta": 0.1, "stretches": 20, "dwell": 1, "dt": 1.0, "noise": None},
         "implicit": {},
         "unrolled": {"steps": 100},
     },
@@ -67,16 +73,42 @@ class NetworkConfig(_Section, frozen=True):
 class EstimatorConfig(_Section, frozen=True):
     """`[estimator]`: where the gradient comes from, and how states settle."""
 
-    name: Literal["holomorphic", "one_sided", "centered", "implicit", "unrolled"] = "holomorphic"
+    name: Literal[
+        "holomorphic",
+        "one_sided",
+        "centered",
+        "stencil",
+        "oscillation",
+        "online_oscillation",
+        "continual",
+        "implicit",
+        "unrolled",
+    ] = "holomorphic"
     """The estimator."""
     points: Annotated[int, Field(ge=2)] | None = None
-    """Points on the circle (holomorphic)."""
+    """Points on the circle (holomorphic; oscillation: at least 3), or nudges, an even number (stencil)."""
     radius: Positive | Literal["auto"] | None = None
-    """Radius of the circle, or "auto": each sample's own (holomorphic)."""
+    """Radius of the circle, or "auto": each sample's own (holomorphic; oscillation: a number)."""
     gradient_tolerance: Positive | None = None
     """With radius = "auto": the relative error that is good enough (holomorphic)."""
     beta: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """The nudge (one_sided: not 0; centered: positive)."""
+    """The nudge (one_sided, continual: not 0; centered, stencil: positive, the largest)."""
+    dwell: Count | None = None
+    """Time steps at each point (oscillation), or of each stretch (continual)."""
+    periods: Count | None = None
+    """Turns around the circle that one estimate averages over (oscillation)."""
+    stretches: Count | None = None
+    """Stretches of the nudged phase, each with a weight update of its own (continual)."""
+    dt: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Time step in units of the neurons' time constant (oscillation, continual)."""
+    noise: NotNegative | None = None
+    """Standard deviation of the noise on every drive at every time step; elsewhere it needs nudged_steps."""
+    free_steps: Count | None = None
+    """Take so many time steps to the free state instead of settling to a tolerance."""
+    nudged_steps: Count | None = None
+    """Take so many time steps to each nudged state instead of settling to a tolerance."""
+    window: Count | None = None
+    """Average states over the last so many of those time steps."""
     steps: Count | None = None
     """Settling steps to differentiate through (unrolled)."""
     solver: Literal["anderson", "alternating", "picard"] = "anderson"
@@ -109,10 +141,39 @@ class EstimatorConfig(_Section, frozen=True):
 
     @model_validator(mode="after")
     def _check_beta(self) -> "EstimatorConfig":
-        if self.name == "one_sided" and self.beta == 0:
+        if self.name in ("one_sided", "continual") and self.beta == 0:
             raise ValueError(f"estimator.beta must be a number other than 0, got {self.beta}")
-        if self.name == "centered" and self.beta is not None and self.beta <= 0:
-            raise ValueError(f"estimator.beta must be a number > 0 for estimator.name = 'centered', got {self.beta}")
+        if self.name in ("centered", "stencil") and self.beta is not None and self.beta <= 0:
+            raise ValueError(f"estimator.beta must be a number > 0 for estimator.name = {self.name!r}, got {self.beta}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_circle(self) -> "EstimatorConfig":
+        if self.name == "stencil" and self.points is not None and self.points % 2:
+            raise ValueError(f"estimator.points must be even for estimator.name = 'stencil', got {self.points}")
+        if self.name in ("oscillation", "online_oscillation"):
+            if self.points is not None and self.points < 3:
+                raise ValueError(f"estimator.points must be at least 3 for estimator.name = {self.name!r}, got 2")
+            if isinstance(self.radius, str):
+                raise ValueError(
+                    f"estimator.radius must be a number > 0 for estimator.name = {self.name!r}, got 'auto'"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> "EstimatorConfig":
+        if self.name in ("holomorphic", "one_sided", "centered"):
+            if self.nudged_steps is None and (self.noise is not None or self.window is not None):
+                key = "noise" if self.noise is not None else "window"
+                raise ValueError(f"estimator.{key} is for states that take time steps: set estimator.nudged_steps too")
+            if self.nudged_steps is not None and (self.nudged_tolerance or self.nudged_max_steps):
+                key = "nudged_tolerance" if self.nudged_tolerance else "nudged_max_steps"
+                raise ValueError(f"estimator.{key} has no meaning with estimator.nudged_steps: leave one of them out")
+            fewest = min(steps for steps in (self.nudged_steps, self.free_steps, 10**9) if steps is not None)
+            if self.window is not None and self.window > fewest:
+                raise ValueError(
+                    f"estimator.window must be at most the {fewest} steps it is taken from, got {self.window}"
+                )
         return self
 
 
@@ -201,6 +262,7 @@ class Config(_Section, frozen=True):
     @model_validator(mode="after")
     def _check_together(self) -> "Config":
         points, activation = self.estimator.points or 2, self.network.activation
+        points = 2 if self.estimator.name == "stencil" else points
         if points > 2 and not ACTIVATIONS[activation].holomorphic:
             smooth = ", ".join(name for name, each in ACTIVATIONS.items() if each.holomorphic)
             raise ValueError(
@@ -241,7 +303,7 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(complaint(error, tree, Config)) from None
+        raise ConfigError(complaint(error, tree, Config, VARIANTS)) from None
 
 
 def _completed(given: Any, section: str, chooser: str) -> Any:
@@ -259,6 +321,6 @@ def _completed(given: Any, section: str, chooser: str) -> Any:
         if takers and key not in own:
             raise ValueError(
                 f"{section}.{key} = {value!r} has no meaning with {section}.{chooser} = {chosen!r}, "
-                f"only with {' or '.join(takers)}"
+                f"only with {' or '.join(filter(None, (', '.join(takers[:-1]), takers[-1])))}"
             )
     return {**own, **present}

@@ -13,10 +13,15 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; its message is one line."""
 
 
-def complaint(error: ValidationError, tree: Any, model: type[BaseModel]) -> str:
+Variants = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
+"""By section and the key that chooses: which other keys each choice takes."""
+
+
+def complaint(error: ValidationError, tree: Any, model: type[BaseModel], variants: Variants) -> str:
     """Return the first problem of a failed validation in one line.
 
-    **Arguments:** `error`: what pydantic raised; `tree`: what it was given; `model`: what that should have been.
+    **Arguments:** `error`: what pydantic raised; `tree`: what it was given; `model`: what that should have been;
+    `variants`: which keys of a section go with which choice.
 
     **Returns:** for example `estimator.radius must be a number > 0, got -0.4`.
     """
@@ -25,7 +30,7 @@ def complaint(error: ValidationError, tree: Any, model: type[BaseModel]) -> str:
     path = path[:2]
     kind = first["type"]
     if kind == "extra_forbidden":
-        return _unknown_key([str(part) for part in first["loc"]], first["input"], model)
+        return _unknown_key([str(part) for part in first["loc"]], first["input"], model, tree, variants)
     schema = _schema(model, path)
     if kind == "missing":
         return f"{'.'.join(path)} is missing: give {_allowed(schema)}"
@@ -47,14 +52,15 @@ def did_you_mean(word: Any, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _unknown_key(path: list[str], value: Any, model: type[BaseModel]) -> str:
+def _unknown_key(path: list[str], value: Any, model: type[BaseModel], tree: Any, variants: Variants) -> str:
     key = path[-1]
     sections = {name: list(_schema(model, [name])["properties"]) for name in _sections(model)}
     if len(path) == 1:
         known, place = list(model.model_fields), "a configuration"
         homes = [f"{name}.{key}" for name, keys in sections.items() if key in keys]
     else:
-        known, place = sections[path[0]], f"[{path[0]}]"
+        foreign = _keys_of_other_choices(path[0], tree, variants)
+        known, place = [name for name in sections[path[0]] if name not in foreign], f"[{path[0]}]"
         homes = [f"{name}.{key}" for name, keys in sections.items() if key in keys]
     hint = f"; did you mean {' or '.join(homes)}?" if homes else ""
     near = difflib.get_close_matches(key, known, n=1)
@@ -62,6 +68,18 @@ def _unknown_key(path: list[str], value: Any, model: type[BaseModel]) -> str:
         hint = f"; did you mean {'.'.join([*path[:-1], near[0]])}?"
     shown = "" if isinstance(value, Mapping) else f" = {_shown(value)}"
     return f"unknown key {_dotted(path)}{shown}: {place} takes {', '.join(known)}{hint}"
+
+
+def _keys_of_other_choices(section: str, tree: Any, variants: Variants) -> set[str]:
+    """Return the keys of a section that its choices, or the default ones, do not take."""
+    given = tree.get(section, {}) if isinstance(tree, Mapping) else {}
+    foreign: set[str] = set()
+    for (owner, chooser), choices in variants.items():
+        if owner == section and isinstance(given, Mapping):
+            chosen = given.get(chooser, next(iter(choices)))
+            own = choices.get(chosen, {}) if isinstance(chosen, str) else {}
+            foreign |= {key for keys in choices.values() for key in keys} - set(own)
+    return foreign
 
 
 def _known_names(model: type[BaseModel], first: Any) -> set[str]:

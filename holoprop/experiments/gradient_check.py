@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from holoprop.experiments.building import build_experiment
 from holoprop.experiments.config import Config
@@ -47,18 +48,24 @@ def check_gradient(config: Config, *, samples: int = 20, folder: Path | None = N
             like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
             net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net
         x, y = experiment.test
-        return compare_with_implicit(net, estimator, x[:samples], y[:samples])
+        key = jax.random.key(config.training.seed)
+        return compare_with_implicit(net, estimator, x[:samples], y[:samples], key=key)
 
 
 def compare_with_implicit(
-    net: AbstractNetwork, estimator: AbstractEstimator, x: np.ndarray, y: np.ndarray
+    net: AbstractNetwork,
+    estimator: AbstractEstimator,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> dict[str, Any]:
     """Compare an estimator with the implicit gradient on one batch; samples that either cannot settle are left out.
 
     The reference is `Implicit(solver=Anderson())`, whatever the estimator settles with: it settles to its own tight
     tolerance, so that a loose one, or a solver that ends elsewhere, shows in the comparison.
 
-    **Arguments:** `x`: inputs `(n, *input_shape)`; `y`: integer labels `(n,)`.
+    **Arguments:** `x`: inputs `(n, *input_shape)`; `y`: integer labels `(n,)`; `key`: of the estimator's noise.
 
     **Returns:** a dictionary ready for JSON: `reference`, `samples` (compared), `estimator` (in words), `total`,
     `layers` and `parameters` (one entry each) and `certificate`, of all samples, left out ones too: its residuals, the
@@ -70,12 +77,12 @@ def compare_with_implicit(
     # A batch is to be reported on, not to be given up.
     estimator = dataclasses.replace(estimator, unsettled="mask")
     reference = Implicit(solver=Anderson())
-    estimate, truth = estimator(net, x, y), reference(net, x, y)
+    estimate, truth = estimator(net, x, y, key=key), reference(net, x, y)
     certificate = estimate.certificate
     kept = np.asarray(certificate.kept) & np.asarray(truth.certificate.kept)
     if kept.any() and not kept.all():
         # Both gradients are means over samples, so they must be over the same ones.
-        estimate, truth = estimator(net, x[kept], y[kept]), reference(net, x[kept], y[kept])
+        estimate, truth = estimator(net, x[kept], y[kept], key=key), reference(net, x[kept], y[kept])
     compared = alignment(estimate.gradient, truth.gradient)
     nothing = {"cosine": None, "relative_error": None}
 

@@ -105,7 +105,10 @@ def run_training(
             # More epochs may have been asked for than when the run began.
             write_text(folder / "config.toml", config.to_toml())
         x, y = experiment.test
-        check = compare_with_implicit(result.net, experiment.estimator, x[:CHECKED_SAMPLES], y[:CHECKED_SAMPLES])
+        key = jax.random.key(config.training.seed)
+        check = compare_with_implicit(
+            result.net, experiment.estimator, x[:CHECKED_SAMPLES], y[:CHECKED_SAMPLES], key=key
+        )
         write_json(folder / "gradient_check.json", check)
         evaluation = evaluate(result.net, x, y, solver=experiment.estimator.solver)
         images = experiment.dataset.test.inputs(slice(len(y)))

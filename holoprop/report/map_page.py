@@ -84,9 +84,7 @@ def _headline(result: BetaPlane) -> Markup:
 
 def _reach(result: BetaPlane) -> float:
     """The size up to which every nudge lies in the map."""
-    return float(
-        min(-result.plane.real[0], result.plane.real[-1], -result.plane.imag[0], result.plane.imag[-1])
-    )
+    return float(min(-result.plane.real[0], result.plane.real[-1], -result.plane.imag[0], result.plane.imag[-1]))
 
 
 def _warning(result: BetaPlane) -> str | None:

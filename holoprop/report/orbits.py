@@ -36,7 +36,9 @@ def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     points = orbit.betas.shape[0]
     time = np.arange(2 * points + 1) / points
     with house_style():
-        figure, axes = new_axes("time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5)
+        figure, axes = new_axes(
+            "time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5
+        )
         for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
             axes.plot(time, np.resize(path.real, len(time)), linestyle=style, color=COLOURS[colour], label=name)
         axes.set_xlim(0, 2)

@@ -4,10 +4,7 @@ One file that needs nothing else, made from a `ResistorExperiment`; nothing is c
 """
 
 import math
-import re
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,7 +23,8 @@ from holoprop.report.drawing import (
     new_axes,
     show_decades,
 )
-from holoprop.report.markup import Markup, element, escaped, joined, panel, section, table
+from holoprop.report.frame import single_page, tile
+from holoprop.report.markup import Markup, element, joined, panel, section, table
 from holoprop.report.wording import power_of_ten, scientific
 
 _SERIES = (("blue", "o", "-"), ("vermilion", "s", "--"), ("green", "^", "-."), ("pink", "D", ":"))
@@ -44,15 +42,8 @@ def write_resistor_page(result: ResistorExperiment, path: Path) -> Path:
 
 def render_resistor_page(result: ResistorExperiment) -> str:
     """Return the page of a resistor experiment as HTML."""
-    files = resources.files(__package__ or "holoprop.report")
-    # The links of a run's page lead to sections that this one does not have.
-    frame = re.sub(r"<nav.*?</nav>\n", "", (files / "page.html").read_text(encoding="utf-8"), flags=re.DOTALL)
-    return Template(frame).substitute(
-        title=escaped("Resistor network"),
-        style=(files / "page.css").read_text(encoding="utf-8"),
-        headline=_headline(result),
-        sections=joined([_exactness(result), _learning(result), _conductances(result)]),
-    )
+    sections = [_exactness(result), _learning(result), _conductances(result)]
+    return single_page("Resistor network", _headline(result), sections)
 
 
 def gradient_error_figure(result: ResistorExperiment) -> Figure:
@@ -189,8 +180,8 @@ def _headline(result: ResistorExperiment) -> Markup:
     )
     tiles = []
     for run in result.runs:
-        tiles.append(_tile(f"test accuracy, {run.points} nudges", f"{100 * run.test_accuracy:.1f} %", "last epoch"))
-        tiles.append(_tile(f"gradient error, {run.points} nudges", scientific(run.error), "relative, before training"))
+        tiles.append(tile(f"test accuracy, {run.points} nudges", f"{100 * run.test_accuracy:.1f} %", "last epoch"))
+        tiles.append(tile(f"gradient error, {run.points} nudges", scientific(run.error), "relative, before training"))
     lead = element(
         "p",
         "A simulated circuit of conductances and diodes finds its own node voltages. It learns from them alone: they "
@@ -205,10 +196,6 @@ def _headline(result: ResistorExperiment) -> Markup:
             element("dl", *tiles, class_="tiles"),
         ]
     )
-
-
-def _tile(label: str, value: str, remark: str) -> Markup:
-    return element("div", element("dt", label), element("dd", element("b", value), element("small", remark)))
 
 
 def _error(value: float) -> str:

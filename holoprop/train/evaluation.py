@@ -22,6 +22,7 @@ from holoprop.settling.rest import Status
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.substrate import Substrate
+from holoprop.settling.time_stepping import TimeSteps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,8 @@ def evaluate(
     """Settle the free phase of every sample and compare the readout with the labels.
 
     **Arguments:** `net`: a network or a `Substrate` (which has its own solver and tells no residual: NaN); `x`:
-    `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`; `batch_size`: samples at once.
+    `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`, its noise, if it has
+    any, left out; `batch_size`: samples at once.
 
     **Returns:** an `Evaluation`; samples that did not settle are counted like the others, and their share is reported.
 
@@ -65,6 +67,8 @@ def evaluate(
     if not isinstance(net, Substrate):
         check_inputs(net, jnp.asarray(x[:1]))
     solver = Anderson() if solver is None else solver
+    if isinstance(solver, TimeSteps):
+        solver = dataclasses.replace(solver, noise=None)
     parts = []
     for index, valid in padded_batches(len(x), batch_size):
         count = int(np.sum(valid))

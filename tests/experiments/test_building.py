@@ -31,6 +31,42 @@ def test_estimators_get_their_numbers_and_solvers() -> None:
         nudged_solver=hp.Anderson(tolerance=1e-3, max_steps=60, fallback=False),
     )
     assert build(radius="auto", gradient_tolerance=1e-3) == hp.Holomorphic(tolerance=1e-3)
+    assert build(name="stencil", points=6, beta=0.2) == hp.Stencil(points=6, beta=0.2)
+    noise = hp.Noise(0.01)
+    assert build(points=15, radius=0.5, noise=0.01, free_steps=100, nudged_steps=60, window=5) == hp.Holomorphic(
+        points=15,
+        radius=0.5,
+        solver=hp.TimeSteps(100, noise=noise, window=5),
+        nudged_solver=hp.TimeSteps(60, noise=noise, window=5),
+    )
+    assert build(name="oscillation", dwell=20, noise=0.01, dt=0.5, unsettled="keep") == hp.Oscillation(
+        dwell=20, noise=noise, dt=0.5
+    )
+    assert build(name="online_oscillation", points=6, periods=1) == hp.OnlineOscillation(
+        points=6, periods=1, unsettled="mask"
+    )
+    assert build(name="continual", beta=-0.5, stretches=9, dwell=2) == hp.Continual(beta=-0.5, stretches=9, dwell=2)
+
+
+def test_a_continual_estimator_has_a_schedule_of_its_own_length() -> None:
+    """Oracle: the cosine falls to half its height after half of all weight updates, several a batch."""
+    config = load_config(
+        "digits-mlp",
+        [
+            "estimator={name='continual', stretches=4}",
+            "data.train_limit=100",
+            "training.batch_size=20",
+            "training.epochs=3",
+            "optimizer={name='sgd', learning_rate=1.0, schedule='cosine'}",
+        ],
+    )
+    optimizer, moved = build_experiment(config).optimizer, []
+    state = optimizer.init(jnp.zeros(()))
+    for _ in range(60):
+        update, state = optimizer.update(jnp.ones(()), state, jnp.zeros(()))
+        moved.append(-float(update))
+    np.testing.assert_allclose([moved[0], moved[30]], [1, 0.5], atol=1e-6)
+    assert 0 < moved[59] < 0.01
 
 
 def test_weights_depend_on_the_seed_alone() -> None:

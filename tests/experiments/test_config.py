@@ -32,16 +32,26 @@ def estimators(draw: st.DrawFn) -> dict[str, Any]:
     """Any section [estimator] with exactly the keys that its estimator and solver take."""
     name = draw(st.sampled_from(list(VARIANTS["estimator", "name"])))
     solver = draw(st.sampled_from(list(VARIANTS["estimator", "solver"])))
+    turning = name in ("oscillation", "online_oscillation")
+    stepped = draw(st.booleans())
     values = {
-        "points": draw(st.integers(2, 40)),
-        "radius": draw(positive | st.just("auto")),
+        "points": draw(st.integers(2, 20)) * 2,
+        "radius": draw(positive if turning else positive | st.just("auto")),
+        "dwell": draw(st.integers(1, 50)),
+        "periods": draw(st.integers(1, 5)),
+        "stretches": draw(st.integers(1, 50)),
+        "dt": draw(st.floats(0.01, 1)),
+        "noise": draw(optional) if stepped or name in ("continual",) or turning else None,
+        "free_steps": draw(st.none() | st.integers(5, 100)),
+        "nudged_steps": draw(st.integers(5, 100)) if stepped else None,
+        "window": draw(st.none() | st.integers(1, 5)) if stepped else None,
         "gradient_tolerance": draw(optional),
         "beta": draw(positive),
         "steps": draw(st.integers(1, 500)),
         "depth": draw(st.integers(1, 8)),
         "damping": draw(st.floats(0, 0.99)),
-        "nudged_tolerance": draw(optional),
-        "nudged_max_steps": draw(st.none() | st.integers(1, 1000)),
+        "nudged_tolerance": None if stepped else draw(optional),
+        "nudged_max_steps": None if stepped else draw(st.none() | st.integers(1, 1000)),
     }
     own = {**VARIANTS["estimator", "name"][name], **VARIANTS["estimator", "solver"][solver]}
     section = {"name": name, "solver": solver, "tolerance": draw(optional), **{key: values[key] for key in own}}

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -53,7 +52,11 @@ class Setting:
         solver = Alternating(tolerance=self.tolerance) if self.plain else Anderson(tolerance=self.tolerance)
         nudged: AbstractSolver | None = TimeSteps(60, noise=Noise(_STD)) if self.noisy else None
         return Holomorphic(
-            points, "auto" if radius is None else radius, solver=solver, nudged_solver=nudged, unsettled="keep"
+            points=points,
+            radius="auto" if radius is None else radius,
+            solver=solver,
+            nudged_solver=nudged,
+            unsettled="keep",
         )
 
 

@@ -110,8 +110,10 @@ def _errors(dtype: np.dtype, truth: object, report: Report) -> tuple[list[float]
     with jax.enable_x64(dtype == np.float64):
         net, x, y = toy_network(dtype)
         for beta in BETAS:
-            circle = Holomorphic(POINTS, beta, solver=TimeSteps(STEPS), unsettled="keep")(net, x, y).gradient
-            single = OneSided(beta, solver=TimeSteps(STEPS), unsettled="keep")(net, x, y).gradient
+            circle = Holomorphic(points=POINTS, radius=beta, solver=TimeSteps(STEPS), unsettled="keep")(
+                net, x, y
+            ).gradient
+            single = OneSided(beta=beta, solver=TimeSteps(STEPS), unsettled="keep")(net, x, y).gradient
             found = (
                 relative_error(fc2(circle), fc2(truth)),
                 relative_error(fc2(single), fc2(truth)),

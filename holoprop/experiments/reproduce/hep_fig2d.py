@@ -39,8 +39,8 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         net, x, y = toy_network(np.float64)
         steps = TimeSteps(STEPS)
         for beta in betas.tolist():
-            single = OneSided(beta, solver=steps, unsettled="keep")(net, x, y)
-            around = Holomorphic(POINTS, beta, solver=steps, unsettled="keep")(net, x, y)
+            single = OneSided(beta=beta, solver=steps, unsettled="keep")(net, x, y)
+            around = Holomorphic(points=POINTS, radius=beta, solver=steps, unsettled="keep")(net, x, y)
             one.append(alignment(single.gradient, truth).total.cosine)
             circle.append(alignment(around.gradient, truth).total.cosine)
             verdicts.append(int(around.certificate.verdict[0]))

@@ -127,7 +127,7 @@ def _measure_once(scale: Scale, seed: int) -> dict[str, np.ndarray]:
     for each in range(count):
         net = published_network(seed + each)
         truth = exact_estimate(net, x, y).gradient
-        single = OneSided(BETA, solver=TimeSteps(400), nudged_solver=TimeSteps(10))(net, x, y)
+        single = OneSided(beta=BETA, solver=TimeSteps(400), nudged_solver=TimeSteps(10))(net, x, y)
         classic[each] = 1 - alignment(single.gradient, truth).total.cosine
         for i, dwell in enumerate(dwells):
             estimator = Oscillation(points=POINTS, radius=BETA, dwell=dwell, periods=1)

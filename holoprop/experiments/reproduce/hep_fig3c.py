@@ -47,13 +47,13 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
 
     one, circle = np.zeros((len(keys), len(betas))), np.zeros((len(keys), len(betas)))
     for i, beta in enumerate(betas.tolist()):
-        single = OneSided(beta, solver=windowed[0], nudged_solver=windowed[1])
-        around = Holomorphic(POINTS, beta, solver=free, nudged_solver=noisy, unsettled="keep")
+        single = OneSided(beta=beta, solver=windowed[0], nudged_solver=windowed[1])
+        around = Holomorphic(points=POINTS, radius=beta, solver=free, nudged_solver=noisy, unsettled="keep")
         for k, key in enumerate(keys):
             one[k, i] = cosine(single(net, x, y, key=key))
             circle[k, i] = cosine(around(net, x, y, key=key))
         report(f"β = {beta:.2f}: cosine {one[:, i].mean():.4f} (one point), {circle[:, i].mean():.4f}")
-    automatic = Holomorphic(POINTS, solver=free, nudged_solver=noisy, unsettled="keep")
+    automatic = Holomorphic(points=POINTS, solver=free, nudged_solver=noisy, unsettled="keep")
 
     def steps(key: PRNGKeyArray) -> tuple[list[float], np.ndarray]:
         memory, cosines, radius = automatic.init(net, BATCH), [], np.zeros(BATCH)

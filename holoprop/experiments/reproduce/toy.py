@@ -30,7 +30,12 @@ def toy_network(dtype: Any) -> tuple[LayeredNetwork, Float[Array, "1 6"], Float[
         return jnp.asarray(np.asarray(values, np.float32).astype(dtype))
 
     first, second, last = [(array(layer["weight"]), array(layer["bias"])) for layer in numbers["layers"]]
-    net = LayeredNetwork((Dense(*first), Dense(*second)), Readout(*last), Sigmoid(), CrossEntropy())
+    net = LayeredNetwork(
+        connections=(Dense(*first), Dense(*second)),
+        readout=Readout(*last),
+        activation=Sigmoid(),
+        cost=CrossEntropy(),
+    )
     return net, array([numbers["x"]]), array([numbers["y"]])
 
 
