@@ -4,6 +4,7 @@ Networks settle to a rest state; a small complex teaching signal travels once ar
 coefficient of the activity on that circle is the gradient (Laborieux & Zenke 2022, arXiv 2209.00530).
 """
 
+from holoprop.bibliography import citation
 from holoprop.data.dataset import DataError, Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
@@ -109,6 +110,8 @@ __all__ = [
     "alignment",
     "circle_orbit",
     "stability_map",
+    # what to cite
+    "citation",
     # data
     "DataError",
     "Dataset",

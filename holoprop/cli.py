@@ -196,6 +196,101 @@ def resistor(
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(metavar="NAME|all", help="An experiment, or all of them.")] = None,
+    scale: Annotated[str, typer.Option(help="smoke (seconds), small (minutes) or paper (as published).")] = "small",
+    folder: Annotated[Path, typer.Option(help="Where outcomes go, in a folder reproduce.")] = Path("runs"),
+    seed: Annotated[int | None, typer.Option(help="Of what is drawn at random; default: the experiment's own.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show what there is, and what each needs.")] = False,
+) -> None:
+    """Run a published experiment, check it against the expected outcome, and draw its figure."""
+    from holoprop.experiments.reproduce.registry import EXPERIMENTS, find_experiment
+
+    if listed or name is None:
+        rows = [
+            (each.name, each.title, each.data or "–", *(f"{minutes:g}" for minutes in each.minutes.values()))
+            for each in EXPERIMENTS
+        ]
+        _print_table(("experiment", "what it shows", "data", "smoke", "small", "paper (minutes)"), rows)
+        return
+    chosen = EXPERIMENTS if name == "all" else (find_experiment(name),)
+    counts = {"reproduced": 0, "failed": 0, "data absent": 0}
+    for experiment in chosen:
+        counts[_reproduce(experiment.name, scale, folder, seed, alone=name != "all")] += 1
+    if name == "all":
+        print(", ".join(f"{count} {word}" for word, count in counts.items()))
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command("map")
+def map_command(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="PRESET|FILE.toml|RUN", help="A preset, a .toml file, or the folder of a trained run."),
+    ],
+    overrides: Overrides = None,
+    sample: Annotated[int, typer.Option(help="Which test sample, from 0.")] = 0,
+    extent: Annotated[
+        float | None, typer.Option(help="The map spans ± this; default: about twice the radius of convergence.")
+    ] = None,
+    resolution: Annotated[int, typer.Option(help="Nudges along each side; odd numbers have the axes.")] = 81,
+    points: Annotated[int | None, typer.Option(help="Points of the circle; default: the estimator's.")] = None,
+    radius: Annotated[float | None, typer.Option(help="Its radius; default: the estimator's, or automatic.")] = None,
+    solver: Annotated[str, typer.Option(help="picard (plain steps), alternating or anderson.")] = "picard",
+    steps: Annotated[int, typer.Option(help="Steps at most, for each nudge.")] = 200,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the page goes; default: the run, or runs/NAME-map.")
+    ] = None,
+) -> None:
+    """Draw where in the complex plane of nudges the network comes to rest, its orbits and its spectrum."""
+    from holoprop.experiments.beta_plane import map_config
+    from holoprop.report.map_page import write_map_page
+
+    config, run = _config_or_run(source, overrides)
+    result = map_config(
+        config,
+        sample=sample,
+        folder=run,
+        points=points,
+        radius=radius,
+        extent=extent,
+        resolution=resolution,
+        solver=solver,
+        max_steps=steps,
+    )
+    place = folder or run or Path("runs") / f"{config.name}-map"
+    print(f"circle                 r = {result.radius:.3g}, {result.points} points")
+    print(f"radius of convergence  {result.radius_of_convergence:.3g} (estimated)")
+    print(
+        f"nudges at rest         {100 * result.plane.settled[0].mean():.1f} %, all of them below |β| = "
+        f"{min(result.plane.stable_radius[0], result.reach):.3g}"
+    )
+    print(f"page                   {write_map_page(result, place / f'map-{sample}.html')}")
+
+
+@app.command()
+def cite(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[PRESET|FILE.toml|RUN]", help="What to cite for; default: the package as a whole."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print the BibTeX of the methods that a preset, a file or a run uses."""
+    from holoprop.bibliography import citation
+
+    if source is None:
+        print(citation())
+        return
+    from holoprop.experiments.building import build_estimator, build_network
+
+    config, _ = _config_or_run(source, overrides)
+    # How many inputs and classes there are is nothing to cite, and needs no data.
+    print(citation(build_network(config, 1, 2), build_estimator(config.estimator)))
+
+
+@app.command()
 def version() -> None:
     """Print the versions of holoprop and of what it computes with."""
     from holoprop.experiments.run_folder import describe_environment
@@ -275,6 +370,32 @@ def _download_bar() -> Iterator[Any]:
         yield progress
 
 
+def _reproduce(name: str, scale: str, folder: Path, seed: int | None, *, alone: bool) -> str:
+    """Run one experiment, print its claims, and return how it ended."""
+    from holoprop.data.dataset import DataError
+    from holoprop.experiments.reproduce.registry import run_experiment
+    from holoprop.experiments.reproduce.storing import write_outcome
+    from holoprop.report.reproduction.page import number, write_outcome_page
+
+    try:
+        outcome = run_experiment(
+            name, scale, seed=seed, progress=lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
+        )
+    except DataError as error:
+        if alone:
+            raise
+        print(f"{name}: data absent: {error}")
+        return "data absent"
+    print(f"{name} ({scale}, {outcome.seconds:.0f} s)")
+    for claim in outcome.claims:
+        verdict = "pass" if claim.holds else "FAIL"
+        print(f"{verdict}  {claim.text}: {number(claim.value)} {claim.relation} {number(claim.limit)}")
+    place = folder / "reproduce" / scale / name
+    write_outcome(place, outcome)
+    print(f"page  {write_outcome_page(outcome, place / f'{name}.html')}")
+    return "reproduced" if outcome.reproduced else "failed"
+
+
 def _one_line(error: Exception) -> str | None:
     """What to tell the person who caused `error`; `None` if it is a fault of ours."""
     text = " ".join(str(error).split())
@@ -290,6 +411,20 @@ def _one_line(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and "initialize backend" in text:
         return f"JAX finds no such device: {text}"
     return None
+
+
+def _config_or_run(source: str, overrides: Overrides) -> tuple[Any, Path | None]:
+    """The configuration of a preset, a file or a run, and the run's folder if it is one."""
+    from holoprop.experiments.sources import load_config, override, parse_override
+
+    folder = Path(source) if Path(source).is_dir() else None
+    if folder is None:
+        return load_config(source, overrides or ()), None
+    from holoprop.experiments.config import parse_config
+    from holoprop.experiments.run_folder import read_run_config
+
+    tree = read_run_config(folder).model_dump(mode="json", exclude_none=True)
+    return parse_config(override(tree, [parse_override(text) for text in overrides or ()])), folder
 
 
 def _complain(line: str, status: int) -> int:

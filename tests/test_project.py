@@ -33,6 +33,7 @@ LAYERS = (
     "gradient",
     "settling",
     "network",
+    "bibliography",
 )
 
 # What `import holoprop` must not load: a bare accelerator node need not have any of it.

@@ -60,6 +60,12 @@ class BetaPlane(NamedTuple):
         """Its estimate from the estimate's own points; NaN where the response drowns."""
         return float(self.orbit.spectrum.radius_of_convergence[0])
 
+    @property
+    def reach(self) -> float:
+        """The size up to which every nudge lies in the map."""
+        real, imag = self.plane.real, self.plane.imag
+        return float(min(-real[0], real[-1], -imag[0], imag[-1]))
+
 
 def map_config(
     config: Config,

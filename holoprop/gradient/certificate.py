@@ -27,7 +27,7 @@ _ENVELOPE = 1.2
 """`c_j` falls a little faster than a geometric sequence: `j^{−1.2}` lies between a square root's and a pole's law."""
 _SAFETY = 1.2
 _VISIBLE = 3.0
-"""A coefficient counts as measured if it is so many times what noise leaves in it."""
+"""A coefficient counts as measured if it is so many times what tolerance and noise leave in it."""
 _CLEAR = 10.0
 """The radius of convergence is read off coefficients that are measured so many times better than visible."""
 _SLOWEST = 0.98
@@ -240,7 +240,10 @@ def circle_spectrum(
     # ‖ŝ_0‖ of the states themselves, as ŝ_0 ≈ s_0.
     norms = jnp.concatenate([jnp.sqrt(size)[None], coefficients[1:]])
     relative = jnp.concatenate([coefficients[1:] / first, (shift / first)[None]])  # j = 1 … N
-    floor = jnp.hypot(solver * highest, _VISIBLE * noise) / first
+    floor = _VISIBLE * jnp.hypot(jnp.maximum(solver / _SOLVER, 1) * highest, noise)
+    floor = jnp.broadcast_to(floor, relative.shape)
+    # The shift alone is measured against the free state, and shares its error.
+    floor = jnp.concatenate([floor[:-1], jnp.hypot(floor[-1:], _VISIBLE * free.residual)]) / first
     aliasing, _ = _extrapolate(relative, floor)
     _, ratio = _extrapolate(relative, _CLEAR * floor)
     radius = jnp.abs(betas[0])
@@ -260,7 +263,7 @@ def circle_spectrum(
 
 
 def _extrapolate(
-    relative: Float[Array, "n batch"], floor: Float[Array, " batch"]
+    relative: Float[Array, "n batch"], floor: Float[Array, "n batch"]
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """Return `‖c_{N+1}‖/‖c_1‖` and `r/R` from the relative coefficients of `j = 1 … N`.
 
@@ -268,9 +271,9 @@ def _extrapolate(
     where singularities come in conjugate pairs.
     """
     count = relative.shape[0]
-    last = jnp.ones(floor.shape, jnp.int32)
+    last = jnp.ones(floor.shape[1:], jnp.int32)
     for j in range(3, count + 1):
-        last = jnp.where(relative[j - 1] > floor, jnp.int32(j - 1), last)
+        last = jnp.where(relative[j - 1] > floor[j - 1], jnp.int32(j - 1), last)
 
     def at(index: Int[Array, " batch"]) -> Float[Array, " batch"]:
         return jnp.take_along_axis(relative, index[None], 0)[0]

@@ -35,6 +35,10 @@ _NEAREST = 0.7
 """A circle comes at most this near to the estimated radius of convergence."""
 _FIRST_LIMIT = 1.0
 """The radius of convergence that is assumed before anything is known."""
+_PROBE = 30.0
+"""The probe's nudge, in units of the square root of the relative error of the states."""
+_SEEN = 3.0
+"""How many times its error the probe's second coefficient must be to say anything."""
 _PROBE_TRUST = 0.5
 """The radius of convergence that two points suggest is taken for this much of it."""
 _RETREAT = 0.1
@@ -190,10 +194,10 @@ def _first_radius(
     def probed() -> tuple[Array, Array]:
         if is_noisy(solver):
             return guess, jnp.full_like(guess, _FIRST_LIMIT)
-        # Large enough for the second coefficient to show, at a radius of convergence of 1.
-        size = 3 * jnp.sqrt(guess)
+        # Large enough for the second coefficient to show, at a radius of convergence of a few units.
+        size = _PROBE * jnp.sqrt(guess)
         probe = settle_on_circle(problem, target, free, 2, size, solver).spectrum
-        seen = probe.shift > probe.tolerance * probe.response * size
+        seen = probe.shift > _SEEN * (probe.tolerance * probe.response * size + free.residual)
         limit = jnp.where(seen, _PROBE_TRUST * probe.radius_of_convergence, _FIRST_LIMIT)
         return probe.tolerance * size, jnp.where(jnp.isfinite(limit), limit, _FIRST_LIMIT)
 

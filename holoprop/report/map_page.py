@@ -15,7 +15,7 @@ from holoprop.report.drawing import inline_svg
 from holoprop.report.markup import Markup, element, escaped, joined, panel, section, table
 from holoprop.report.orbits import orbit_figure, trace_figure
 from holoprop.report.spectrum import spectrum_figure
-from holoprop.report.stability import stability_figure
+from holoprop.report.stability import stability_figure, steps_figure
 from holoprop.report.wording import scientific
 from holoprop.settling.rest import Status
 
@@ -59,14 +59,14 @@ def render_map_page(result: BetaPlane) -> str:
 def _headline(result: BetaPlane) -> Markup:
     limit, error = result.radius_of_convergence, float(result.orbit.spectrum.predicted_error[0])
     stable = float(result.plane.stable_radius[0])
-    reach = f"{stable:.2g}" if math.isfinite(stable) else f"> {_reach(result):.2g}"
+    reach = f"|β| = {stable if math.isfinite(stable) else result.reach:.2g}"
     settled = 100 * float(result.plane.settled[0].mean())
     tiles = [
         ("circle of the estimate", f"r = {result.radius:.2g}", f"{result.points} points"),
         ("radius of convergence", f"{limit:.2g}" if math.isfinite(limit) else "unknown", "estimated from the circle"),
         ("predicted error", scientific(error), "of this sample's gradient, relative"),
-        ("smallest nudge not at rest", reach, f"after {result.max_steps} steps, on this grid"),
-        ("nudges at rest", f"{settled:.0f} %", f"of {result.plane.residual[0].size}"),
+        ("at rest below", reach, f"after {result.max_steps} steps, on this grid"),
+        ("nudges at rest", f"{settled:.0f} %", f"of {result.plane.residual[0].size:,}".replace(",", "\u2009")),
     ]
     parts = [
         element("h1", f"Stability map of {result.title}" if result.title else "Stability map"),
@@ -80,11 +80,6 @@ def _headline(result: BetaPlane) -> Markup:
     if (warning := _warning(result)) is not None:
         parts.append(element("p", warning, class_="warning"))
     return joined([*parts, element("dl", *(_tile(*each) for each in tiles), class_="tiles")])
-
-
-def _reach(result: BetaPlane) -> float:
-    """The size up to which every nudge lies in the map."""
-    return float(min(-result.plane.real[0], result.plane.real[-1], -result.plane.imag[0], result.plane.imag[-1]))
 
 
 def _warning(result: BetaPlane) -> str | None:
@@ -104,7 +99,7 @@ def _tile(label: str, value: str, remark: str) -> Markup:
 
 def _plane(result: BetaPlane) -> Markup:
     caption = (
-        f"Residual after up to {result.max_steps} {_STEPPING[result.solver]}, from the free rest state (+), for each "
+        f"Residual after up to {result.max_steps} {_STEPPING[result.solver]}, from the free rest state, for each "
         "nudge of the plane. Dark: at rest. Light: no rest state is reached; such lobes end near a singularity of the "
         "rest state, and the radius of convergence is the distance to the nearest one."
     )
@@ -120,7 +115,20 @@ def _plane(result: BetaPlane) -> Markup:
         "plane",
         "residual over the complex plane of nudges",
     )
-    panels = element("div", panel(picture, caption), panel(numbers, "What became of the nudges."), class_="panels")
+    pace = (
+        "Steps that were taken at each nudge. They grow towards the edge of the stable area; a nudge found to jump between "
+        "two states for ever is given up early."
+    )
+    duration = inline_svg(
+        steps_figure(result.plane, result.radius, result.radius_of_convergence), "steps", "steps taken at each nudge"
+    )
+    panels = element(
+        "div",
+        panel(picture, caption),
+        panel(duration, pace),
+        panel(numbers, "What became of the nudges."),
+        class_="panels",
+    )
     return section("plane", "Stability over the plane of nudges", panels)
 
 

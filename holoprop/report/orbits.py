@@ -10,6 +10,7 @@ from holoprop.gradient.orbit import Orbit
 from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
 from holoprop.report.wording import power_of_ten
 
+_BETWEEN = 8
 _LINES = (("blue", "-"), ("vermilion", "--"), ("green", "-."), ("pink", ":"))
 
 
@@ -20,7 +21,7 @@ def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     with house_style():
         figure, axes = new_axes(f"real part of Δσ ({unit})", f"imaginary part of Δσ ({unit})", height=4.5)
         for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
-            closed = np.append(path, path[:1])
+            closed = _continuous(path)
             axes.plot(closed.real, closed.imag, linestyle=style, color=COLOURS[colour], label=name)
             axes.plot(closed.real[:1], closed.imag[:1], marker="o", linestyle="", color=COLOURS[colour])
         axes.plot([0], [0], marker="+", markersize=8, linestyle="", color=COLOURS["ink"])
@@ -33,14 +34,15 @@ def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
 def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     """Draw the real parts of the same neurons over two periods of the nudge, at rest at each point of the circle."""
     paths, names, exponent = _paths(orbit, layer, sample)
-    points = orbit.betas.shape[0]
-    time = np.arange(2 * points + 1) / points
     with house_style():
         figure, axes = new_axes(
             "time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5
         )
         for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
-            axes.plot(time, np.resize(path.real, len(time)), linestyle=style, color=COLOURS[colour], label=name)
+            turn = _continuous(path).real
+            twice = np.append(turn, turn[1:])
+            time = np.linspace(0, 2, len(twice))
+            axes.plot(time, twice, linestyle=style, color=COLOURS[colour], label=name)
         axes.set_xlim(0, 2)
         axes.set_xticks([0, 0.5, 1, 1.5, 2])
         legend_above(axes, columns=2)
@@ -56,3 +58,13 @@ def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[np.ndarray, list[str]
     top = float(sizes[chosen].max())
     exponent = math.floor(math.log10(top)) if top > 0 else 0
     return response[chosen] / 10.0**exponent, [f"neuron {i} of layer {layer + 1}" for i in chosen], exponent
+
+
+def _continuous(path: np.ndarray) -> np.ndarray:
+    """The closed path with further points between its own, by its Fourier series, which is what the points know."""
+    count = len(path)
+    coefficients = np.fft.fft(path) / count
+    frequencies = np.fft.fftfreq(count, 1 / count)
+    turn = np.arange(count * _BETWEEN + 1) / (count * _BETWEEN)
+    smooth = np.exp(2j * np.pi * turn[:, None] * frequencies) @ coefficients
+    return smooth if np.isfinite(path).all() else np.append(path, path[:1])

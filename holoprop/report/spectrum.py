@@ -33,8 +33,15 @@ def spectrum_figure(spectrum: Spectrum, fine: Spectrum | None = None, *, sample:
         show_decades(axes, "y", *decades_around(np.append(seen, 1.0), at_least=3))
         _marks(axes, np.arange(1, len(true) + 1), true, "muted", ".", f"{len(true) * 2 + 2} points", line="-")
         _marks(axes, np.arange(1, points), heights[:-1], "blue", "o", f"the estimate's {points} points")
-        _marks(axes, np.array([points]), heights[-1:], "blue", "s", "ŝ_0 − s_0", hollow=True)
-        _marks(axes, np.array([points + 1]), np.array([aliasing]), "vermilion", "D", f"predicted ‖c_{points + 1}‖")
+        _marks(axes, np.array([points]), heights[-1:], "blue", "s", "‖ŝ₀ − s₀‖", hollow=True)
+        _marks(
+            axes,
+            np.array([points + 1]),
+            np.array([aliasing]),
+            "vermilion",
+            "D",
+            f"predicted ‖c{_subscript(points + 1)}‖",
+        )
         for value, colour, style, label in (
             (floor, "green", "--", "solver tolerance"),
             (noise, "pink", ":", "noise"),
@@ -45,6 +52,10 @@ def spectrum_figure(spectrum: Spectrum, fine: Spectrum | None = None, *, sample:
         axes.set_xlim(0.5, max(points + 1, len(true)) + 0.5)
         legend_above(axes, columns=2)
     return figure
+
+
+def _subscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 def _numbers(spectrum: Spectrum, sample: int) -> tuple[np.ndarray, float, float]:
@@ -75,5 +86,6 @@ def _marks(
             markerfacecolor="none" if hollow else COLOURS[colour],
             markersize=4 if line else 6,
             zorder=2 if line else 3,
+            clip_on=False,
             label=label,
         )

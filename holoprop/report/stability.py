@@ -10,6 +10,9 @@ from holoprop.gradient.stability import StabilityMap
 from holoprop.report.drawing import COLOURS, house_style, legend_above
 from holoprop.report.wording import power_of_ten
 
+_SMALL = 0.012
+"""Below this share of the map's width a circle is no more than a dot."""
+
 
 def stability_figure(
     plane: StabilityMap, radius: float | None = None, radius_of_convergence: float | None = None, *, sample: int = 0
@@ -25,19 +28,43 @@ def stability_figure(
     high = int(np.clip(np.ceil(np.log10(known.max())), low + 1, 1)) if known.size else 0
     # What diverged is as light as can be.
     levels = np.log10(np.clip(np.nan_to_num(residual, nan=np.inf), 10.0**low, 10.0**high))
+    return _map(plane, levels, low, high, "residual ‖Δσ‖ (activity)", radius, radius_of_convergence)
+
+
+def steps_figure(
+    plane: StabilityMap, radius: float | None = None, radius_of_convergence: float | None = None, *, sample: int = 0
+) -> Figure:
+    """Draw the steps that were taken at each nudge, as `stability_figure` draws the residual."""
+    levels = np.log10(np.maximum(plane.steps[sample], 1).astype(np.float64))
+    high = max(1, int(np.ceil(levels.max() - 1e-9)))
+    return _map(plane, levels, 0, high, "steps taken", radius, radius_of_convergence, top=float(levels.max()))
+
+
+def _map(
+    plane: StabilityMap,
+    levels: np.ndarray,
+    low: int,
+    high: int,
+    label: str,
+    radius: float | None,
+    radius_of_convergence: float | None,
+    *,
+    top: float | None = None,
+) -> Figure:
     half = [(side[1] - side[0]) / 2 for side in (plane.real, plane.imag)]
     edges = (plane.real[0] - half[0], plane.real[-1] + half[0], plane.imag[0] - half[1], plane.imag[-1] + half[1])
     with house_style():
         figure = Figure(figsize=(5.0, 4.5))
         axes = figure.add_subplot(xlabel="real part of the nudge β (no unit)", ylabel="imaginary part (no unit)")
-        picture = axes.imshow(levels, origin="lower", extent=edges, vmin=low, vmax=high, cmap="cividis", aspect="equal")
+        picture = axes.imshow(
+            levels, origin="lower", extent=edges, vmin=low, vmax=top or high, cmap="cividis", aspect="equal"
+        )
         axes.grid(False)
-        axes.plot([0], [0], marker="+", markersize=8, color="#ffffff", linestyle="")
         _ring(axes, radius, "-", "circle of the estimate", edges)
         _ring(axes, radius_of_convergence, "--", "radius of convergence, estimated", edges)
         bar = figure.colorbar(picture, ax=axes, shrink=0.85, ticks=range(low, high + 1, max(1, (high - low) // 6)))
-        bar.ax.yaxis.set_major_formatter(lambda value, _: power_of_ten(round(value)))
-        bar.set_label("residual ‖Δσ‖ (activity)")
+        bar.ax.yaxis.set_major_formatter(lambda value, _: power_of_ten(round(value)) if value else "1")
+        bar.set_label(label)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         legend_above(axes, columns=1)
     return figure
@@ -46,9 +73,13 @@ def stability_figure(
 def _ring(axes: Axes, radius: float | None, style: str, label: str, edges: tuple[float, ...]) -> None:
     if radius is None or not np.isfinite(radius):
         return
+    small = radius < _SMALL * (edges[1] - edges[0])
+    if small:
+        axes.plot([0], [0], marker="o", markersize=5, color=COLOURS["vermilion"], markeredgecolor="#ffffff")
     # A thin light rim tells the line from any shade under it.
-    for colour, width in (("#ffffff", 3.0), (COLOURS["vermilion"], 1.6)):
+    for colour, width in () if small else (("#ffffff", 3.0), (COLOURS["vermilion"], 1.6)):
         axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=colour, linewidth=width, linestyle=style))
     beyond = all(radius > abs(edge) for edge in edges)
-    text = f"{label}, {radius:.2g}" + (", beyond the map" if beyond else "")
-    axes.add_line(Line2D([], [], color=COLOURS["vermilion"], linewidth=1.6, linestyle=style, label=text))
+    text = f"{label}, {radius:.2g}" + (", beyond the map" if beyond else ": the dot at 0" if small else "")
+    shape = {"marker": "o", "markersize": 5, "linestyle": ""} if small else {"linestyle": style, "linewidth": 1.6}
+    axes.add_line(Line2D([], [], color=COLOURS["vermilion"], label=text, **shape))

@@ -8,10 +8,10 @@ a list, which is known only because the exact gradient is.
 import dataclasses
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_batch, draw_hidden
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
@@ -84,19 +84,19 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
     fixed, automatic = np.full((*size, len(RADII)), np.nan), np.full(size, np.nan)
     lowest, highest, outside = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
     words: list[str] = []
-    with jax.enable_x64(True):
-        for first in range(0, size[0], each):
-            hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
-            # Networks of one shape share their compiled programs.
-            for index in range(first, first + each):
-                shape = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
-                words.append(shape.words)
+    for first in range(0, size[0], each):
+        hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
+        # Networks of one shape share their compiled programs.
+        for index in range(first, first + each):
+            shape = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
+            words.append(shape.words)
+            with jax.enable_x64(True):
                 net = shape.network(int(rng.integers(1 << 30)))
                 x, y = draw_batch(rng, shape, _BATCH)
                 truth = Implicit(solver=Anderson(tolerance=1e-12))(net, x, y).gradient
-                for s, setting in enumerate(settings):
-                    own = _cast(net, setting.dtype)
-                    error = _error_of(own, x.astype(setting.dtype), y, truth, setting)
+            for s, setting in enumerate(settings):
+                with jax.enable_x64(setting.dtype == "float64"):
+                    error = _error_of(_cast(net, setting.dtype), _cast(x, setting.dtype), y, truth, setting)
                     for c, points in enumerate(circles):
                         at = (index, s, c)
                         for k, radius in enumerate(RADII):
@@ -104,9 +104,9 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
                         automatic[at], radii, limits = error(setting.estimator(points, None))
                         lowest[at], highest[at] = radii.min(), radii.max()
                         outside[at] = bool(np.any(limits < P1_RADIUS))
-                    ratio = automatic[index, s] / fixed[index, s].min(-1)
-                    report(f"network {index + 1} of {size[0]}, {setting.name}: {np.array2string(ratio, precision=2)}")
-            jax.clear_caches()
+                ratio = automatic[index, s] / fixed[index, s].min(-1)
+                report(f"network {index + 1} of {size[0]}, {setting.name}: {np.array2string(ratio, precision=2)}")
+        jax.clear_caches()
     arrays = {
         "radii": np.array(RADII),
         "points": np.array(circles),
@@ -146,8 +146,9 @@ def gains(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings
         return np.where(np.isnan(arrays["fixed"][..., at]), np.inf, arrays["fixed"][..., at] / arrays["automatic"])
 
 
-def _cast(net: LayeredNetwork, dtype: str) -> LayeredNetwork:
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, net)
+def _cast(tree: PyTree, dtype: str) -> PyTree:
+    """The same numbers in a precision that is by now the default one."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf).astype(dtype)), tree)
 
 
 def _error_of(

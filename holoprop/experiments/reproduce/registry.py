@@ -112,7 +112,7 @@ def find_experiment(name: str) -> Experiment:
 
 
 def run_experiment(
-    name: str, scale: Scale = "small", *, seed: int | None = None, progress: Report | None = None
+    name: str, scale: str = "small", *, seed: int | None = None, progress: Report | None = None
 ) -> Outcome:
     """Run an experiment and return its outcome, claims that fail included.
 
@@ -122,15 +122,16 @@ def run_experiment(
     **Raises:** `ValueError` for an unknown name or scale; `DataError` if the data set is absent.
     """
     experiment = find_experiment(name)
-    if scale not in SCALES:
+    chosen = next((each for each in SCALES if each == scale), None)
+    if chosen is None:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     begun = time.perf_counter()
-    found = experiment.load()(scale, seed, progress or (lambda _: None))
+    found = experiment.load()(chosen, seed, progress or (lambda _: None))
     return Outcome(
         name=name,
         title=experiment.title,
         source=experiment.source,
-        scale=scale,
+        scale=chosen,
         settings=found.settings,
         claims=found.claims,
         tables=found.tables,

@@ -17,9 +17,9 @@ def pictures(outcome: Outcome) -> list[Picture]:
             _ratios(outcome.arrays),
             "ratios",
             "error of the automatic circle over that of the best fixed radius",
-            "One mark a network: error of the automatic circle over that of the best fixed radius, which only the exact "
-            "gradient can tell. Below 1 it is better than any fixed radius, since each sample has its own; the dotted "
-            "line is 3, above which the claim fails.",
+            "One mark a network: error of the automatic circle over that of the best fixed radius, which only the "
+            "exact gradient can tell. Below 1 it is better than any fixed radius, since each sample has its own; the "
+            "dotted line is 3, above which the claim fails.",
         ),
         Picture(
             _curves(outcome.arrays),

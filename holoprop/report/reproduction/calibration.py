@@ -21,9 +21,10 @@ _MARKS = {
 def pictures(outcome: Outcome) -> list[Picture]:
     """Return one picture for each number of points."""
     caption = (
-        "One mark a sample: the error that the certificate predicts, and the true one. On the line they agree, between "
-        f"the thin ones within a factor 10. Right of the dotted line, {OK_BELOW:g}, no sample is called ok. Marks above "
-        "the band are errors larger than predicted, the dangerous side. Values beyond the edge are drawn on it."
+        "One mark a sample: the error that the certificate predicts, and the true one. On the line they agree, "
+        "between the thin ones within a factor 10. Right of the dotted line, "
+        f"{OK_BELOW:g}, no sample is called ok. Marks above the band are errors larger than predicted, the dangerous "
+        "side. Values beyond the edge are drawn on it."
     )
     circles = sorted({int(points) for points in outcome.arrays["points"]})
     return [

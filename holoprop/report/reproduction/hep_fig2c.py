@@ -30,15 +30,23 @@ def pictures(outcome: Outcome) -> list[Picture]:
 
 
 def _orbits(arrays: dict[str, np.ndarray]) -> Figure:
-    orbits = 1e3 * arrays["orbits"]
+    orbits: np.ndarray = 1e3 * arrays["orbits"]
     unit = np.exp(2j * np.pi * np.arange(orbits.shape[1]) / orbits.shape[1])
     gradient = 1e3 * float(arrays["gradient"])
     with house_style():
         figure = Figure(figsize=(5.0, 5.4))
         panels = figure.subplots(2, 2).ravel()
         for axes, beta, orbit, mean in zip(panels, arrays["betas"], orbits, 1e3 * arrays["means"], strict=True):
-            closed, turned = np.append(orbit, orbit[0]), orbit * unit.conj()
-            axes.plot(closed.real, closed.imag, "o-", color=COLOURS["blue"], markersize=3, linewidth=0.9, label="orbit")
+            closed, turned = np.concatenate([orbit, orbit[:1]]), orbit * unit.conj()
+            axes.plot(
+                np.real(closed),
+                np.imag(closed),
+                "o-",
+                color=COLOURS["blue"],
+                markersize=3,
+                linewidth=0.9,
+                label="orbit",
+            )
             axes.plot(
                 turned.real,
                 turned.imag,
