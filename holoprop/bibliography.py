@@ -1,10 +1,11 @@
 """What to cite: the sources that each part of the package rests on, as data, and their BibTeX.
 
-`WORKS` holds the entries, `SOURCES` says which of them a public class or function rests on. Classes of a user's own rest
-on what the class they extend does, and on what their fields hold.
+`WORKS` holds the entries, `SOURCES` says which of them a public class or function rests on. Classes of a user's own
+rest on what the class they extend does, and on what their fields hold.
 """
 
 import dataclasses
+import inspect
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -58,8 +59,8 @@ WORKS: dict[str, Work] = {
     "laborieux2021scaling": Work(
         "article",
         {
-            "title": "Scaling Equilibrium Propagation to Deep {ConvNets} by Drastically Reducing Its Gradient Estimator "
-            "Bias",
+            "title": "Scaling Equilibrium Propagation to Deep {ConvNets} by Drastically Reducing Its Gradient "
+            "Estimator Bias",
             "author": "Laborieux, Axel and Ernoult, Maxence and Scellier, Benjamin and Bengio, Yoshua and Grollier, "
             "Julie and Querlioz, Damien",
             "journal": "Frontiers in Neuroscience",
@@ -145,7 +146,8 @@ WORKS: dict[str, Work] = {
     "elfwing2018sigmoid": Work(
         "article",
         {
-            "title": "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement Learning",
+            "title": "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement "
+            "Learning",
             "author": "Elfwing, Stefan and Uchibe, Eiji and Doya, Kenji",
             "journal": "Neural Networks",
             "volume": "107",
@@ -190,8 +192,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
 def citation(*objects: Any) -> str:
     """Return the BibTeX of holoprop and of the sources that `objects` rest on.
 
-    **Arguments:** `objects`: any of networks, estimators, solvers, their classes, functions such as `stability_map`, and
-    lists or other containers of these. Without any: the two papers that the package as a whole rests on.
+    **Arguments:** `objects`: any of networks, estimators, solvers, their classes, functions such as `stability_map`,
+    and lists or other containers of these. Without any: the two papers that the package as a whole rests on.
 
     **Returns:** entries one after the other, holoprop's first, each source once.
 
@@ -205,8 +207,8 @@ def citation(*objects: Any) -> str:
     for each in objects:
         if not _belongs(each):
             raise ValueError(
-                f"citation takes networks, estimators, solvers and functions of holoprop, got {each!r}: call citation() "
-                "for the package as a whole"
+                f"citation takes networks, estimators, solvers and functions of holoprop, got {each!r}: call "
+                "citation() for the package as a whole"
             )
         keys += _keys(each)
     if not objects:
@@ -249,8 +251,7 @@ def _keys(value: Any) -> Iterator[str]:
         for each in value:
             yield from _keys(each)
         return
-    known = value if isinstance(value, type) else type(value)
-    for each in known.__mro__:
+    for each in inspect.getmro(value if inspect.isclass(value) else type(value)):
         if each.__module__.split(".")[0] == "holoprop":
             yield from SOURCES.get(each.__name__, ())
     if getattr(value, "is_energy", None) is False:

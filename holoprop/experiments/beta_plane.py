@@ -108,7 +108,7 @@ def map_config(
             x[sample : sample + 1],
             y[sample : sample + 1],
             points=points or (own if own >= 3 else 4),
-            radius=radius or (kept if isinstance(kept, str) else abs(kept)),
+            radius=radius or ("auto" if isinstance(kept, str) else abs(kept)),
             extent=extent,
             resolution=resolution,
             solver=solver,

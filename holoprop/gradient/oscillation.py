@@ -141,9 +141,9 @@ class OnlineOscillation(AbstractContinualEstimator):
     Fourier coefficient. The nudge goes on from where it stood: a new batch begins wherever on the circle that is, with
     one stretch of `dwell` steps to let the activity follow, in which nothing is learned.
 
-    **Arguments:** as of `Oscillation`; `updates = periods·points` increments are one estimate. Optimisers take one
-    step per increment: plain SGD at learning rate `η` moves by `η g` in all; weight decay and schedules count
-    increments.
+    **Arguments:** `points`, `radius`, `dwell`, `periods`, `dt`, `noise`, `solver` and `unsettled` as of `Oscillation`;
+    `updates = periods·points` increments are one estimate. Optimisers take one step per increment: plain SGD at
+    learning rate `η` moves by `η g` in all; weight decay and schedules count increments.
 
     **Raises:** as `Oscillation`.
 

@@ -73,8 +73,8 @@ def _headline(result: BetaPlane) -> Markup:
         element("p", result.subject, class_="summary"),
         element(
             "p",
-            "An estimate settles the network under complex nudges β on a circle. The circle must stay where the network "
-            "comes to rest, and may not reach around a place where it does not.",
+            "An estimate settles the network under complex nudges β on a circle. The circle must stay where the "
+            "network comes to rest, and may not reach around a place where it does not.",
         ),
     ]
     if (warning := _warning(result)) is not None:
@@ -116,8 +116,8 @@ def _plane(result: BetaPlane) -> Markup:
         "residual over the complex plane of nudges",
     )
     pace = (
-        "Steps that were taken at each nudge. They grow towards the edge of the stable area; a nudge found to jump between "
-        "two states for ever is given up early."
+        "Steps that were taken at each nudge. They grow towards the edge of the stable area; a nudge found to jump "
+        "between two states for ever is given up early."
     )
     duration = inline_svg(
         steps_figure(result.plane, result.radius, result.radius_of_convergence), "steps", "steps taken at each nudge"
@@ -140,8 +140,8 @@ def _orbits(result: BetaPlane) -> Markup:
         "Close to a circle: the response is nearly linear; bent: higher harmonics."
     )
     time = (
-        "Real parts of the same neurons over two turns of the nudge, turning slowly enough for the network to be at rest "
-        "all the time. The first Fourier coefficient of these oscillations is what the gradient is read from."
+        "Real parts of the same neurons over two turns of the nudge, turning slowly enough for the network to be at "
+        "rest all the time. The first Fourier coefficient of these oscillations is what the gradient is read from."
     )
     panels = element(
         "div",

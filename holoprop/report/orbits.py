@@ -1,4 +1,4 @@
-"""Neurons tracing their paths in the complex plane while the nudge goes around, and the same over time (P1, figure 2a)."""
+"""Neurons tracing their paths in the complex plane while the nudge goes around, and over time (P1, figure 2a)."""
 
 import math
 
@@ -22,8 +22,8 @@ def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
         figure, axes = new_axes(f"real part of Δσ ({unit})", f"imaginary part of Δσ ({unit})", height=4.5)
         for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
             closed = _continuous(path)
-            axes.plot(closed.real, closed.imag, linestyle=style, color=COLOURS[colour], label=name)
-            axes.plot(closed.real[:1], closed.imag[:1], marker="o", linestyle="", color=COLOURS[colour])
+            axes.plot(np.real(closed), np.imag(closed), linestyle=style, color=COLOURS[colour], label=name)
+            axes.plot(np.real(closed[:1]), np.imag(closed[:1]), marker="o", linestyle="", color=COLOURS[colour])
         axes.plot([0], [0], marker="+", markersize=8, linestyle="", color=COLOURS["ink"])
         axes.set_aspect("equal", adjustable="datalim")
         axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -39,7 +39,7 @@ def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
             "time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5
         )
         for path, name, (colour, style) in zip(paths, names, _LINES, strict=False):
-            turn = _continuous(path).real
+            turn = np.real(_continuous(path))
             twice = np.append(turn, turn[1:])
             time = np.linspace(0, 2, len(twice))
             axes.plot(time, twice, linestyle=style, color=COLOURS[colour], label=name)
@@ -49,7 +49,7 @@ def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     return figure
 
 
-def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[np.ndarray, list[str], int]:
+def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[list[np.ndarray], list[str], int]:
     """The paths `(neurons, points)` in units of the power of ten that is returned last, and the neurons' names."""
     response = np.asarray(orbit.response[layer][:, sample])
     response = response.reshape(len(response), -1).T.astype(np.complex128)
@@ -57,7 +57,11 @@ def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[np.ndarray, list[str]
     chosen = np.sort(np.argsort(-sizes, kind="stable")[: len(_LINES)])
     top = float(sizes[chosen].max())
     exponent = math.floor(math.log10(top)) if top > 0 else 0
-    return response[chosen] / 10.0**exponent, [f"neuron {i} of layer {layer + 1}" for i in chosen], exponent
+    return (
+        [response[i] / 10.0**exponent for i in chosen],
+        [f"neuron {i} of layer {layer + 1}" for i in chosen],
+        exponent,
+    )
 
 
 def _continuous(path: np.ndarray) -> np.ndarray:

@@ -27,9 +27,7 @@ def spectrum_figure(spectrum: Spectrum, fine: Spectrum | None = None, *, sample:
     seen = np.concatenate([heights, true, [aliasing, floor, noise]])
     seen = seen[np.isfinite(seen) & (seen > 0)]
     with house_style():
-        figure, axes = new_axes(
-            "frequency j, turns of the state per turn of the nudge", "‖ŝ_j‖ / ‖ŝ_1‖ (no unit)", height=4.2
-        )
+        figure, axes = new_axes("frequency j (turns per turn of the nudge)", "‖ŝⱼ‖ / ‖ŝ₁‖ (no unit)", height=4.2)
         show_decades(axes, "y", *decades_around(np.append(seen, 1.0), at_least=3))
         _marks(axes, np.arange(1, len(true) + 1), true, "muted", ".", f"{len(true) * 2 + 2} points", line="-")
         _marks(axes, np.arange(1, points), heights[:-1], "blue", "o", f"the estimate's {points} points")

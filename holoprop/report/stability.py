@@ -1,4 +1,6 @@
-"""The stability map as a picture: the residual over the plane of nudges, with the circle of the estimate drawn on it."""
+"""The stability map as a picture: the residual over the plane of nudges, and the circle of the estimate drawn on it."""
+
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,8 +53,9 @@ def _map(
     *,
     top: float | None = None,
 ) -> Figure:
-    half = [(side[1] - side[0]) / 2 for side in (plane.real, plane.imag)]
-    edges = (plane.real[0] - half[0], plane.real[-1] + half[0], plane.imag[0] - half[1], plane.imag[-1] + half[1])
+    # Nudges lie in the middle of their squares.
+    left, right = _edges(plane.real)
+    edges = (left, right, *_edges(plane.imag))
     with house_style():
         figure = Figure(figsize=(5.0, 4.5))
         axes = figure.add_subplot(xlabel="real part of the nudge β (no unit)", ylabel="imaginary part (no unit)")
@@ -70,7 +73,14 @@ def _map(
     return figure
 
 
-def _ring(axes: Axes, radius: float | None, style: str, label: str, edges: tuple[float, ...]) -> None:
+def _edges(side: np.ndarray) -> tuple[float, float]:
+    half = float(side[1] - side[0]) / 2
+    return float(side[0]) - half, float(side[-1]) + half
+
+
+def _ring(
+    axes: Axes, radius: float | None, style: Literal["-", "--"], label: str, edges: tuple[float, float, float, float]
+) -> None:
     if radius is None or not np.isfinite(radius):
         return
     small = radius < _SMALL * (edges[1] - edges[0])
@@ -81,5 +91,7 @@ def _ring(axes: Axes, radius: float | None, style: str, label: str, edges: tuple
         axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=colour, linewidth=width, linestyle=style))
     beyond = all(radius > abs(edge) for edge in edges)
     text = f"{label}, {radius:.2g}" + (", beyond the map" if beyond else ": the dot at 0" if small else "")
-    shape = {"marker": "o", "markersize": 5, "linestyle": ""} if small else {"linestyle": style, "linewidth": 1.6}
-    axes.add_line(Line2D([], [], color=COLOURS["vermilion"], label=text, **shape))
+    mark, line = ("o", "") if small else ("", style)
+    axes.add_line(
+        Line2D([], [], color=COLOURS["vermilion"], marker=mark, markersize=5, linestyle=line, linewidth=1.6, label=text)
+    )

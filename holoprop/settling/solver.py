@@ -162,10 +162,4 @@ def _scatter(progress: Progress, some: Progress, lead: tuple[int, ...], samples:
         flat = leaf.reshape(-1, *leaf.shape[len(lead) :])
         return flat.at[samples].set(values).reshape(leaf.shape)
 
-    kept = jax.tree.map(
-        put,
-        (progress.state, progress.residual, progress.steps, progress.status),
-        (some.state, some.residual, some.steps, some.status),
-    )
-    # The memory is of no use any more.
-    return Progress(*kept, memory=None)
+    return jax.tree.map(put, progress, some)

@@ -97,7 +97,7 @@ def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
             "nudges from there on that the certificate calls ok",
             float((verdicts[falls:] == Verdict.ok).sum()),
             "≤",
-            0,
+            0.0,
             "this project",
         ),
         Claim(

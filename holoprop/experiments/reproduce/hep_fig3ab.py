@@ -37,7 +37,7 @@ PUBLISHED_CLASSIC = 4.4e-3
 """1 − cosine of the classic one-sided estimate with 10 nudged time steps, at the same β."""
 
 _SIZES: dict[Scale, tuple[tuple[int, ...], int, int]] = {
-    "smoke": (DWELLS[:3], 1, 3),
+    "smoke": (DWELLS[1:3], 1, 2),
     "small": (DWELLS, 5, 10),
     "paper": (DWELLS, 5, 40),
 }

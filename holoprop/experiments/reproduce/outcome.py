@@ -3,7 +3,7 @@
 import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
@@ -12,10 +12,15 @@ Scale = Literal["smoke", "small", "paper"]
 
 SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 
+
+def is_scale(name: str) -> TypeGuard[Scale]:
+    """Return whether there is a scale of that name."""
+    return name in SCALES
+
+
 Cell = str | float | int | None
 """An entry of a table; `None` where there is none."""
 
-Relation = Literal["≤", "≥", "<", ">"]
 _COMPARE = {"≤": operator.le, "≥": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
@@ -31,7 +36,7 @@ class Claim:
 
     text: str
     value: float
-    relation: Relation
+    relation: str
     limit: float
     source: str
 

@@ -5,7 +5,7 @@ import importlib
 import time
 from collections.abc import Callable
 
-from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale
+from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale, is_scale
 from holoprop.experiments.run_folder import describe_environment
 
 Report = Callable[[str], None]
@@ -60,7 +60,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Continuous time: the gradient over periods of the always-on oscillation",
         "P1 (arXiv 2209.00530), Fig. 3a",
         "mnist",
-        _minutes(0.2, 1, 3),
+        _minutes(0.2, 1.0, 3.0),
         "hep_fig3ab",
         "run_fig3a",
     ),
@@ -69,7 +69,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Continuous time: how far the network follows its nudge, against the time steps per period",
         "P1 (arXiv 2209.00530), Fig. 3b",
         "mnist",
-        _minutes(0.2, 1, 3),
+        _minutes(0.2, 1.0, 3.0),
         "hep_fig3ab",
         "run_fig3b",
     ),
@@ -78,7 +78,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Noise: cosine to the true gradient against the nudge, one point and 15 points on the circle",
         "P1 (arXiv 2209.00530), Fig. 3c",
         "mnist",
-        _minutes(0.2, 1, 3),
+        _minutes(0.2, 1.0, 3.0),
         "hep_fig3c",
     ),
     Experiment(
@@ -86,7 +86,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "The certificate: predicted against true error of the gradient, sample by sample",
         "holoprop: acceptance of the certificate",
         None,
-        _minutes(0.5, 4, 30),
+        _minutes(0.5, 4.0, 30.0),
         "calibration",
     ),
     Experiment(
@@ -94,7 +94,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "The automatic circle against every fixed radius, without tuning",
         "holoprop: acceptance of the automatic circle",
         None,
-        _minutes(0.5, 20, 60),
+        _minutes(0.5, 20.0, 60.0),
         "automatic_circle",
     ),
 )
@@ -122,16 +122,15 @@ def run_experiment(
     **Raises:** `ValueError` for an unknown name or scale; `DataError` if the data set is absent.
     """
     experiment = find_experiment(name)
-    chosen = next((each for each in SCALES if each == scale), None)
-    if chosen is None:
+    if not is_scale(scale):
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     begun = time.perf_counter()
-    found = experiment.load()(chosen, seed, progress or (lambda _: None))
+    found = experiment.load()(scale, seed, progress or (lambda _: None))
     return Outcome(
         name=name,
         title=experiment.title,
         source=experiment.source,
-        scale=chosen,
+        scale=scale,
         settings=found.settings,
         claims=found.claims,
         tables=found.tables,

@@ -51,12 +51,12 @@ def _cosines(arrays: dict[str, np.ndarray]) -> Figure:
 
 def _prediction(arrays: dict[str, np.ndarray]) -> Figure:
     betas = arrays["betas"]
-    lost = np.maximum(1 - arrays["circle"], 1e-17)
+    lost = np.maximum(1 - arrays["circle"], 1e-16)
     with house_style():
         figure, axes = new_axes("nudge |β| (no unit)", "1 − cosine, and error (no unit)", height=4.0)
         show_decades(axes, "y", -16, 0)
         _shade(arrays, axes, float(betas[-1]))
-        axes.plot(betas, np.log10(lost), "o-", color=COLOURS["blue"], label="1 − cosine")
+        axes.plot(betas, np.log10(lost), "o-", color=COLOURS["blue"], label="1 − cosine", clip_on=False)
         predicted = np.minimum(arrays["predicted"], 1)
         axes.plot(betas, np.log10(predicted), "--", color=COLOURS["green"], label="predicted error")
         axes.axhline(np.log10(OK_BELOW), color=COLOURS["muted"], linestyle=":", linewidth=1.2)

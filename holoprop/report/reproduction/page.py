@@ -54,7 +54,7 @@ def number(value: Cell) -> str:
         return f"1 − {scientific(1 - value)}"
     if 0.999 < value < 1:
         return f"{value:.7g}"
-    return f"{value:.4g}" if 1e-2 <= abs(value) < 1e4 else scientific(value)
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 else scientific(value)
 
 
 def _headline(outcome: Outcome) -> Markup:
@@ -93,7 +93,9 @@ def _claims(outcome: Outcome) -> Markup:
         )
         for claim in outcome.claims
     ]
-    return section("claims", "Claims", table(("claim", "verdict", "measured", "wanted", "source"), rows))
+    return section(
+        "claims", "Claims", table(("claim", "verdict", "measured", "wanted", "source"), rows, class_="claims")
+    )
 
 
 def _verdict(claim: Claim) -> Markup:
@@ -102,7 +104,10 @@ def _verdict(claim: Claim) -> Markup:
 
 def _tables(outcome: Outcome) -> Markup:
     panels = [
-        panel(table(each.columns, [[number(cell) for cell in row] for row in each.rows], class_="numbers"), each.title)
+        panel(
+            table(each.columns, [[number(cell) for cell in row] for row in each.rows], class_="numbers"),
+            f"{each.title}.",
+        )
         for each in outcome.tables
     ]
     return section("numbers", "Numbers", element("div", *(joined([each]) for each in panels), class_="stack"))

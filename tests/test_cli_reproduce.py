@@ -1,0 +1,77 @@
+"""`holoprop reproduce`: what it prints, what it leaves, how it ends. Oracle: outcomes that are given to it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holoprop import cli
+from holoprop.data.dataset import DataError
+from holoprop.experiments.reproduce import registry
+from holoprop.experiments.reproduce.outcome import Claim, Outcome
+from holoprop.experiments.reproduce.registry import EXPERIMENTS
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Experiments without computation: figure 2d fails, those on MNIST find no data, the others hold."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, scale: str, *, seed: int | None, progress) -> Outcome:
+        progress("begun")
+        experiment = next(each for each in EXPERIMENTS if each.name == name)
+        if experiment.data:
+            raise DataError(f"{experiment.data} is not here")
+        claim = Claim("error", 2.0 if name == "hep-fig2d" else 0.5, "≤", 1.0, "by hand")
+        arrays = {"x": np.zeros(2)}
+        return Outcome(name, experiment.title, "by hand", "smoke", {"seed": seed}, [claim], [], arrays, 0.1, {})
+
+    monkeypatch.setattr(registry, "run_experiment", run)
+    monkeypatch.setattr("holoprop.report.reproduction.page._PICTURES", {})
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", *arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
+
+
+@pytest.mark.usefixtures("given")
+def test_claims_that_hold_end_in_0_and_leave_page_numbers_and_arrays(capsys) -> None:
+    status, out, err = _run(capsys, "hep-fig2c", "--scale", "smoke", "--seed", "3")
+    assert (status, err) == (0, "hep-fig2c: begun\n") and "pass  error: 0.5 ≤ 1" in out
+    folder = Path("runs/reproduce/smoke/hep-fig2c")
+    assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "hep-fig2c.html", "outcome.json"]
+    assert json.loads((folder / "outcome.json").read_text())["settings"] == {"seed": 3}
+    assert str(folder / "hep-fig2c.html") in out
+
+
+@pytest.mark.usefixtures("given")
+def test_a_claim_that_fails_ends_in_1(capsys) -> None:
+    status, out, _ = _run(capsys, "hep-fig2d")
+    assert status == 1 and "FAIL  error: 2 ≤ 1" in out
+
+
+@pytest.mark.usefixtures("given")
+def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
+    status, out, err = _run(capsys, "hep-fig3a")
+    assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: mnist is not here"
+    status, out, _ = _run(capsys, "all", "--scale", "smoke")
+    needing = sum(each.data is not None for each in EXPERIMENTS)
+    last = f"{len(EXPERIMENTS) - needing - 1} reproduced, 1 failed, {needing} data absent"
+    assert status == 1 and out.splitlines()[-1] == last
+    assert out.count("data absent: mnist is not here") == needing
+
+
+def test_the_list_says_what_each_needs(capsys) -> None:
+    status, out, _ = _run(capsys, "--list")
+    assert status == 0 and len(out.splitlines()) == 1 + len(EXPERIMENTS)
+    assert "mnist" in next(line for line in out.splitlines() if line.startswith("hep-fig3a"))
+
+
+def test_an_unknown_name_is_refused_in_one_line(capsys) -> None:
+    status, _, err = _run(capsys, "nix")
+    assert status == 2 and len(err.splitlines()) == 1 and "hep-fig2c" in err
