@@ -1,0 +1,5 @@
+"""`python -m holoprop.cli`."""
+
+from holoprop.cli import main
+
+main()
