@@ -85,8 +85,8 @@ class EstimatorConfig(_Section, frozen=True):
         "unrolled",
     ] = "holomorphic"
     """The estimator."""
-    points: Annotated[int, Field(ge=2)] | None = None
-    """Points on the circle (holomorphic; oscillation: at least 3), or nudges, an even number (stencil)."""
+    points: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
+    """Points on the circle, or "auto" (holomorphic; oscillation: at least 3); or nudges, an even number (stencil)."""
     radius: Positive | Literal["auto"] | None = None
     """Radius of the circle, or "auto": each sample's own (holomorphic; oscillation: a number)."""
     gradient_tolerance: Positive | None = None
@@ -149,11 +149,19 @@ class EstimatorConfig(_Section, frozen=True):
 
     @model_validator(mode="after")
     def _check_circle(self) -> "EstimatorConfig":
-        if self.name == "stencil" and self.points is not None and self.points % 2:
-            raise ValueError(f"estimator.points must be even for estimator.name = 'stencil', got {self.points}")
+        if self.name == "stencil" and (self.points == "auto" or (self.points or 2) % 2):
+            raise ValueError(
+                f"estimator.points must be an even number for estimator.name = 'stencil', got {self.points!r}"
+            )
+        if self.name == "holomorphic" and self.points == "auto" and self.radius != "auto":
+            raise ValueError(
+                f"estimator.points = 'auto' goes with estimator.radius = 'auto', got {self.radius}: fix both or neither"
+            )
         if self.name in ("oscillation", "online_oscillation"):
-            if self.points is not None and self.points < 3:
-                raise ValueError(f"estimator.points must be at least 3 for estimator.name = {self.name!r}, got 2")
+            if self.points is not None and (self.points == "auto" or self.points < 3):
+                raise ValueError(
+                    f"estimator.points must be an integer ≥ 3 for estimator.name = {self.name!r}, got {self.points!r}"
+                )
             if isinstance(self.radius, str):
                 raise ValueError(
                     f"estimator.radius must be a number > 0 for estimator.name = {self.name!r}, got 'auto'"
@@ -263,7 +271,7 @@ class Config(_Section, frozen=True):
     def _check_together(self) -> "Config":
         points, activation = self.estimator.points or 2, self.network.activation
         points = 2 if self.estimator.name == "stencil" else points
-        if points > 2 and not ACTIVATIONS[activation].holomorphic:
+        if points != 2 and not ACTIVATIONS[activation].holomorphic:
             smooth = ", ".join(name for name, each in ACTIVATIONS.items() if each.holomorphic)
             raise ValueError(
                 f"network.activation = {activation!r} is not holomorphic, which estimator.points = {points} needs: "

@@ -67,9 +67,10 @@ class Spectrum(eqx.Module):
     - `shift`: `(batch,)`, `‖ŝ_0 − s_0‖ ≈ ‖c_N‖`.
     - `response`: `(batch,)`, `‖ŝ_1‖/r`, in units of activity per nudge: the size of the response that the gradient is
       read from, so how much the sample counts in the batch; where it drowns, the least that would not have.
-    - `radius_of_convergence`: `(batch,)`, the estimated `R`, in units of the nudge; NaN where the response drowns.
-    - `aliasing`: `(batch,)`, the predicted relative error `≈ (r/R)^N` of the gradient for want of points; 0 where the
-      response drowns, since then it is nothing beside the other parts.
+    - `radius_of_convergence`: `(batch,)`, the estimated `R`, in units of the nudge; NaN where no coefficient beyond the
+      first is above tolerance and noise.
+    - `aliasing`: `(batch,)`, the predicted relative error `≈ (r/R)^N` of the gradient for want of points; 0 where `R`
+      is not known, since then it is nothing beside the other parts.
     - `tolerance`: `(batch,)`, the part that is due to solver tolerance and rounding, `∝ 1/r`.
     - `noise`: `(batch,)`, the part that is due to noise, `∝ 1/r`.
     - `negative`: `(batch,)`, the share of negative frequencies, `(Σ_{j<0} ‖ŝ_j‖² / Σ_{j≠0} ‖ŝ_j‖²)^{1/2}` with
@@ -141,6 +142,33 @@ class Certificate(eqx.Module):
             return jnp.full((), jnp.nan, self.free_residual.dtype)
         weight = jnp.where(self.kept, self.spectrum.response, 0)
         return jnp.sum(jnp.where(self.kept, self.predicted_error, 0) * weight) / jnp.sum(weight)
+
+    def padded(self, nudges: int, points: int) -> "Certificate":
+        """Return the certificate with so many nudges, the last one repeated, and a spectrum padded with NaN.
+
+        Where the number of points is chosen at run time, all certificates must have the same shapes.
+        """
+
+        def repeated(leaf: Array) -> Array:
+            return jnp.concatenate([leaf, jnp.broadcast_to(leaf[-1:], (nudges - leaf.shape[0], *leaf.shape[1:]))])
+
+        spectrum = self.spectrum
+        if spectrum is not None:
+            missing = ((0, 0), (0, points - spectrum.norms.shape[1]))
+            norms = jnp.pad(spectrum.norms, missing, constant_values=jnp.nan)
+            spectrum = eqx.tree_at(lambda each: each.norms, spectrum, norms)
+        betas = self.betas.astype(jnp.result_type(self.betas.dtype, jnp.complex64))
+        return Certificate(
+            repeated(betas),
+            self.free_residual,
+            self.free_status,
+            repeated(self.point_residual),
+            repeated(self.point_status),
+            self.kept,
+            self.unsettled_share,
+            self.verdict,
+            spectrum,
+        )
 
     def text(self) -> str:
         """Return one line that says it to a person (host side, not under `jit`)."""
@@ -244,8 +272,9 @@ def circle_spectrum(
     floor = jnp.broadcast_to(floor, relative.shape)
     # The shift alone is measured against the free state, and shares its error.
     floor = jnp.concatenate([floor[:-1], jnp.hypot(floor[-1:], _VISIBLE * free.residual)]) / first
-    aliasing, _ = _extrapolate(relative, floor)
-    _, ratio = _extrapolate(relative, _CLEAR * floor)
+    aliasing, rough, seen = _extrapolate(relative, floor)
+    _, fine, clear = _extrapolate(relative, _CLEAR * floor)
+    ratio, seen = jnp.where(clear, fine, rough), seen & ~drowned
     radius = jnp.abs(betas[0])
     negative = jnp.full_like(size, jnp.nan)
     if points >= 6:
@@ -254,8 +283,8 @@ def circle_spectrum(
         norms=norms.T,
         shift=shift,
         response=first / radius,
-        radius_of_convergence=jnp.where(drowned, jnp.nan, radius / ratio),
-        aliasing=jnp.where(drowned, 0, aliasing),
+        radius_of_convergence=jnp.where(seen, radius / ratio, jnp.nan),
+        aliasing=jnp.where(seen, aliasing, 0),
         tolerance=solver * missed / first,
         noise=noise / first,
         negative=negative,
@@ -264,8 +293,8 @@ def circle_spectrum(
 
 def _extrapolate(
     relative: Float[Array, "n batch"], floor: Float[Array, "n batch"]
-) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-    """Return `‖c_{N+1}‖/‖c_1‖` and `r/R` from the relative coefficients of `j = 1 … N`.
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"], Bool[Array, " batch"]]:
+    """Return `‖c_{N+1}‖/‖c_1‖` and `r/R` from the relative coefficients of `j = 1 … N`, and whether there are any.
 
     Taken from the highest coefficient `J` above the floor and its predecessor, whichever says more: norms oscillate
     where singularities come in conjugate pairs.
@@ -286,7 +315,7 @@ def _extrapolate(
     ratio = jnp.where(last > 1, jnp.maximum(ratio_at(last), ratio_at(before)), ratio_at(last))
     gap = (count - last).astype(floor.dtype)  # from coefficient J = last + 1 to N + 1
     reach = jnp.maximum(at(last) * ratio**gap, jnp.where(last > 1, at(before) * ratio ** (gap + 1), 0))
-    return _SAFETY * reach, ratio
+    return _SAFETY * reach, ratio, jnp.any(relative[1:] > floor[1:], 0)
 
 
 def _judge(fine: Bool[Array, " batch"], spectrum: Spectrum | None, *, exact: bool) -> Int[Array, " batch"]:

@@ -6,22 +6,34 @@ The circle must not enclose a singularity of `β ↦ s_β`: beyond the radius of
 large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`circle.py`).
 """
 
+from collections.abc import Callable
 from typing import Literal
 
+import equinox as eqx
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.best_circle import (
+    POINTS,
+    CircleMemory,
+    Expectation,
+    choose_points,
+    expect,
+    settle_on_best_circle,
+)
 from holoprop.gradient.certificate import certify
 from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
-from holoprop.gradient.circle import CircleMemory, settle_on_best_circle, settle_on_circle
+from holoprop.gradient.circle import settle_on_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
 from holoprop.gradient.nudged import assemble, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
-from holoprop.settling.time_stepping import keyed
+from holoprop.settling.time_stepping import is_noisy, keyed
 
 _FREE = 2**20
 """The number folded into the key for the free phase's noise; points of the circle take theirs from 0 on."""
@@ -35,7 +47,9 @@ class Holomorphic(AbstractEstimator):
     **Arguments:**
 
     - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates. The
-      real ones settle first, then the complex ones, all in one batch, extrapolated from those.
+      real ones settle first, then the complex ones, all in one batch, extrapolated from those. `"auto"`, with
+      `radius="auto"`: at each call the fewest of 2, 4, 8, 16 that are expected to meet `tolerance`; without one, those
+      beyond which twice as many do not halve the error. Four circles are compiled.
     - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
       smallest predicted error, from the spectrum of a first circle, and from the memory of the last step if it is
       handed back.
@@ -57,7 +71,7 @@ class Holomorphic(AbstractEstimator):
     ```
     """
 
-    points: int = 4
+    points: int | Literal["auto"] = 4
     radius: float | Literal["auto"] = "auto"
     tolerance: float | None = None
     solver: AbstractSolver = Anderson()
@@ -70,6 +84,8 @@ class Holomorphic(AbstractEstimator):
         if isinstance(self.radius, str) and self.radius != "auto":
             raise ValueError(f"radius must be a positive number or 'auto', got {self.radius!r}")
         check_amplitude("radius", self.radius)
+        if self.points == "auto" and self.radius != "auto":
+            raise ValueError(f"points='auto' goes with radius='auto', got radius={self.radius}: fix both or neither")
         if self.tolerance is not None and not self.tolerance > 0:
             raise ValueError(f"tolerance must be positive, got {self.tolerance}")
 
@@ -92,17 +108,51 @@ class Holomorphic(AbstractEstimator):
         x, target = x.astype(dtype), target.astype(dtype)
         problem = FixedPoint.of(net, x)
         free = settle_problem(problem, keyed(self.solver, key, _FREE))
-        solver = self.nudged_solver or nudged_default(self.solver)
-        if isinstance(self.radius, str):
+        if not isinstance(self.radius, str):
+            assert isinstance(self.points, int)
+            return self._on_circle(self.points, problem, x, target, free, key, memory, None)
+        memory = CircleMemory.fresh(dtype) if memory is None else memory
+        expected = expect(problem, target, free, self._nudged_solver, memory)
+        if isinstance(self.points, int):
+            return self._on_circle(self.points, problem, x, target, free, key, memory, expected)
+
+        def branch(points: int) -> Callable[[], Estimate]:
+            def settled() -> Estimate:
+                estimate = self._on_circle(points, problem, x, target, free, key, memory, expected)
+                nudges = POINTS[-1] if is_noisy(self._nudged_solver) else POINTS[-1] // 2 + 1
+                certificate = estimate.certificate.padded(nudges, POINTS[-1])
+                return eqx.tree_at(lambda each: each.certificate, estimate, certificate)
+
+            return settled
+
+        return lax.switch(choose_points(expected, self.tolerance), [branch(points) for points in POINTS])
+
+    @property
+    def _nudged_solver(self) -> AbstractSolver:
+        return self.nudged_solver or nudged_default(self.solver)
+
+    def _on_circle(
+        self,
+        points: int,
+        problem: FixedPoint,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        free: Rest,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+        expected: Expectation | None,
+    ) -> Estimate:
+        """Return the estimate of so many points, on the automatic circle if something is `expected`."""
+        if expected is not None:
             circle, memory = settle_on_best_circle(
-                problem, target, free, self.points, self.tolerance, solver, memory, key
+                problem, target, free, points, self.tolerance, self._nudged_solver, memory, expected, key
             )
         else:
-            radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(dtype)
-            circle = settle_on_circle(problem, target, free, self.points, radius, solver, key=key)
+            radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(x.dtype)
+            circle = settle_on_circle(problem, target, free, points, radius, self._nudged_solver, key=key)
         certificate = certify(free, circle.nudged, circle.betas, self.unsettled, circle.spectrum)
         return assemble(
-            net,
+            problem.net,
             x,
             target,
             free,

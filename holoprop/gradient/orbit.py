@@ -12,9 +12,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 
+from holoprop.gradient.best_circle import CircleMemory, expect, settle_on_best_circle
 from holoprop.gradient.certificate import Spectrum
 from holoprop.gradient.checks import check_amplitude, check_circle, check_complex
-from holoprop.gradient.circle import Circle, settle_on_best_circle, settle_on_circle
+from holoprop.gradient.circle import Circle, settle_on_circle
 from holoprop.gradient.nudged import nudged_default
 from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, complex_dtype, parameter_dtype
 from holoprop.network.cost import one_hot
@@ -137,7 +138,9 @@ def _settle(
     problem = FixedPoint.of(net, x)
     free = settle_problem(problem, keyed(solver, key, _FREE))
     if isinstance(radius, str):
-        circle, _ = settle_on_best_circle(problem, target, free, points, None, nudged_solver, None, key)
+        memory = CircleMemory.fresh(free.residual.dtype)
+        expected = expect(problem, target, free, nudged_solver, memory)
+        circle, _ = settle_on_best_circle(problem, target, free, points, None, nudged_solver, memory, expected, key)
     else:
         circle = settle_on_circle(problem, target, free, points, radius, nudged_solver, key=key)
     return free, circle
