@@ -204,6 +204,7 @@ def _gradients(
     """
     rolled: Any = jax.jit(lambda net, x, y: published.published_gradient(net, x, y, schedule, unroll=False))
     exact, counted, model = Implicit(unsettled="keep"), SweepCounter(estimator), DenseFlops.of(net)
+    assert isinstance(estimator.points, int)
     _, multiplicity = half_circle(estimator.points)
     real = int((multiplicity == 1).sum())
     found = []

@@ -165,7 +165,7 @@ def settle_on_best_circle(
     radius = expected.best_radius(points)
     polish = tolerance is None
     first = settle_on_circle(problem, target, free, points, radius, solver, key=keys[0], polish=polish)
-    radius, moves = _better_radius(first, points, tolerance, memory, expected.pull)
+    radius, moves = _better_radius(first, points, tolerance, memory, expected.pull, noisy=is_noisy(solver))
 
     def again(first: Circle) -> Circle:
         start = None if is_noisy(solver) else _continued(free, first, points, radius)
@@ -191,7 +191,7 @@ def _pull(problem: FixedPoint, target: Float[Array, "batch classes"], free: Rest
 
 
 def _better_radius(
-    circle: Circle, points: int, tolerance: float | None, memory: CircleMemory, pull: _Pull
+    circle: Circle, points: int, tolerance: float | None, memory: CircleMemory, pull: _Pull, *, noisy: bool
 ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
     """Return the radius of the smallest predicted error, and for which samples it is worth another circle."""
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
@@ -201,6 +201,9 @@ def _better_radius(
     known = there & (spectrum.aliasing < OK_BELOW) & jnp.isfinite(limit)
     weight = jnp.where(known, spectrum.response, 0)
     typical = jnp.exp(_mean(jnp.log(limit * pull.curvature), weight, memory.log_limit)) / pull.curvature
+    if noisy:
+        # What noise lets through of a few samples says little about the others.
+        typical = jnp.where(memory.known, typical, _FIRST_LIMIT)
     typical = jnp.where(memory.known | jnp.any(known), typical, _FIRST_LIMIT)
     tiny = jnp.finfo(radius.dtype).tiny
     floor = jnp.maximum(jnp.hypot(spectrum.tolerance, spectrum.noise), tiny)

@@ -28,6 +28,8 @@ _ENVELOPE = 1.2
 _SAFETY = 1.2
 _VISIBLE = 3.0
 """A coefficient counts as measured if it is so many times what tolerance and noise leave in it."""
+_MOVING = 0.03
+"""A state whose update would change it by this share of the free state's norm is not near any rest state."""
 _CLEAR = 10.0
 """The radius of convergence is read off coefficients that are measured so many times better than visible."""
 _SLOWEST = 0.98
@@ -70,7 +72,8 @@ class Spectrum(eqx.Module):
     - `radius_of_convergence`: `(batch,)`, the estimated `R`, in units of the nudge; NaN where no coefficient beyond the
       first is above tolerance and noise.
     - `aliasing`: `(batch,)`, the predicted relative error `≈ (r/R)^N` of the gradient for want of points; 0 where `R`
-      is not known, since then it is nothing beside the other parts.
+      is not known, since then it is nothing beside the other parts. Where a state has no rest to come to, what
+      it still moves is counted here.
     - `tolerance`: `(batch,)`, the part that is due to solver tolerance and rounding, `∝ 1/r`.
     - `noise`: `(batch,)`, the part that is due to noise, `∝ 1/r`.
     - `negative`: `(batch,)`, the share of negative frequencies, `(Σ_{j<0} ‖ŝ_j‖² / Σ_{j≠0} ‖ŝ_j‖²)^{1/2}` with
@@ -249,12 +252,13 @@ def circle_spectrum(
     powers = jnp.asarray(unit[None] ** -np.arange(points)[:, None] * share).astype(betas.dtype)
     real = free.residual
     squares, errors = jnp.zeros((points, *real.shape), dtype), jnp.zeros((points, *real.shape), dtype)
-    size = jnp.zeros_like(real)
+    size, motion = jnp.zeros_like(real), jnp.zeros_like(betas).real
     for rested, moved, missed in zip(free.state, nudged, mismatch, strict=True):
         # Relative to the free state, so that small responses are not lost in rounding.
         rise = (moved - rested.astype(moved.dtype)).reshape(*moved.shape[:2], -1)
         squares += jnp.sum(jnp.einsum("jk,kbn->jbn", powers, rise).real ** 2, -1)
         errors += jnp.sum(jnp.einsum("jk,kbn->jbn", powers, missed.reshape(rise.shape)).real ** 2, -1)
+        motion += jnp.sum(jnp.abs(missed.reshape(rise.shape)) ** 2, -1)
         size += jnp.sum(rested.reshape(rested.shape[0], -1) ** 2, -1)
     coefficients = jnp.sqrt(squares)
     shift = coefficients[0]
@@ -272,9 +276,13 @@ def circle_spectrum(
     floor = jnp.broadcast_to(floor, relative.shape)
     # The shift alone is measured against the free state, and shares its error.
     floor = jnp.concatenate([floor[:-1], jnp.hypot(floor[-1:], _VISIBLE * free.residual)]) / first
+    # A state that still moves about has lost its rest state, and that is no want of tolerance.
+    moving = jnp.max(motion, 0) > _MOVING**2 * size
+    floor, tolerance = jnp.where(moving, 0, floor), solver * missed / first
     aliasing, rough, seen = _extrapolate(relative, floor)
     _, fine, clear = _extrapolate(relative, _CLEAR * floor)
-    ratio, seen = jnp.where(clear, fine, rough), seen & ~drowned
+    ratio, seen = jnp.where(clear, fine, rough), moving | (seen & ~drowned)
+    aliasing = jnp.where(moving, jnp.hypot(aliasing, tolerance), jnp.where(seen, aliasing, 0))
     radius = jnp.abs(betas[0])
     negative = jnp.full_like(size, jnp.nan)
     if points >= 6:
@@ -284,8 +292,8 @@ def circle_spectrum(
         shift=shift,
         response=first / radius,
         radius_of_convergence=jnp.where(seen, radius / ratio, jnp.nan),
-        aliasing=jnp.where(seen, aliasing, 0),
-        tolerance=solver * missed / first,
+        aliasing=aliasing,
+        tolerance=jnp.where(moving, rounding / first, tolerance),
         noise=noise / first,
         negative=negative,
     )
