@@ -11,14 +11,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 # One test process per core of a small machine, each on one thread: more of either only makes them wait for each other.
 WORKERS ?= 2
-test test-browser: export JAX_PLATFORMS ?= cpu
-test: export NPROC ?= 1
-test: export OMP_NUM_THREADS ?= 1
-test: export OPENBLAS_NUM_THREADS ?= 1
+test test-optimised test-browser: export JAX_PLATFORMS ?= cpu
+test test-optimised: export NPROC ?= 1
+test test-optimised: export OMP_NUM_THREADS ?= 1
+test test-optimised: export OPENBLAS_NUM_THREADS ?= 1
+# Most of the tests' time is compiling, which costs a third less if the compiler does not optimise.
+test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser lint bench
+.PHONY: help demo test test-optimised test-browser lint bench
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ demo: $(VENV)/.installed ## Train a small network on digits, check its gradient,
 
 test: $(VENV)/.installed-dev ## Run the tests (WORKERS=2 processes)
 	@$(BIN)/pytest -n $(WORKERS) --dist loadscope
+
+test-optimised: $(VENV)/.installed-dev ## Run those of the numerics as users do, with an optimising compiler
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests/network tests/settling tests/gradient
 
 test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pages in Chromium (needs chromium and chromedriver)
 	@$(BIN)/pytest -m browser

@@ -83,10 +83,10 @@ def test_noise_is_the_same_law_on_the_circle(net):
     x, y = inputs(4), jnp.asarray([0, 1, 2, 0], jnp.int32)
     noisy = hp.Holomorphic(6, 0.3, nudged_solver=hp.TimeSteps(40, noise=hp.Noise(0.005)), unsettled="keep")
     still = hp.Holomorphic(6, 0.3)(net, x, y).gradient
-    many = [noisy(net, x, y, key=jax.random.key(k)).gradient for k in range(100)]
+    many = [noisy(net, x, y, key=jax.random.key(k)).gradient for k in range(36)]
     mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *many)
     single = np.mean([hp.alignment(each, still).total.relative_error for each in many])
-    assert hp.alignment(mean, still).total.relative_error == pytest.approx(single / 10, rel=0.6)
+    assert hp.alignment(mean, still).total.relative_error == pytest.approx(single / 6, rel=0.6)
 
 
 @pytest.mark.parametrize(
