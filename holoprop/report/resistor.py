@@ -75,7 +75,7 @@ def gradient_error_figure(result: ResistorExperiment) -> Figure:
                 (edge + right) / 2, (low + high) / 2, "no stable rest state", rotation=90, ha="center", va="center"
             )
         axes.axvline(math.log10(result.beta), color=COLOURS["muted"], linestyle=":", linewidth=1.2)
-        axes.text(math.log10(result.beta), high - 0.15, "trained with ", va="top", ha="right", fontsize=9)
+        axes.text(math.log10(result.beta), high - 0.15, "trained with this ", va="top", ha="right", fontsize=9)
         legend_above(axes)
     return figure
 
