@@ -160,7 +160,7 @@ class Certificate(eqx.Module):
             missing = ((0, 0), (0, points - spectrum.norms.shape[1]))
             norms = jnp.pad(spectrum.norms, missing, constant_values=jnp.nan)
             spectrum = eqx.tree_at(lambda each: each.norms, spectrum, norms)
-        betas = self.betas.astype(jnp.result_type(self.betas.dtype, jnp.complex64))
+        betas = self.betas.astype(jnp.complex128 if self.free_residual.dtype == jnp.float64 else jnp.complex64)
         return Certificate(
             repeated(betas),
             self.free_residual,
