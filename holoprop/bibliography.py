@@ -10,6 +10,8 @@ import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from holoprop.settling.substrate import Programmed
+
 
 class Work(NamedTuple):
     """A source. **Attributes:** `kind`: BibTeX's entry type; `fields`: its fields, in the order they are printed."""
@@ -171,9 +173,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Centered": (_EP, "laborieux2021scaling"),
     "Stencil": (_EP, "laborieux2021scaling"),
     "Continual": ("ernoult2020continual",),
+    "Unrolled": (_HEP,),
     "Implicit": ("almeida1987learning", "pineda1987generalization"),
     "Substrate": ("kendall2020training",),
-    "Programmed": ("kendall2020training",),
     "ResistorNetwork": ("kendall2020training",),
     "stability_map": (_HEP,),
     "circle_orbit": (_HEP,),
@@ -185,6 +187,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     # solvers
     "Anderson": ("anderson1965iterative", "walker2011anderson"),
     "Noise": (_HEP,),
+    "TimeSteps": (_HEP,),
 }
 """By the name of a public class or function: what it rests on besides its fields' sources."""
 
@@ -221,7 +224,7 @@ def _software() -> Work:
     from holoprop import __version__  # which imports this module
 
     return Work(
-        "software",
+        "misc",
         {
             "title": "holoprop: exact gradients from settling networks by holomorphic equilibrium propagation",
             "author": "{holoprop contributors}",
@@ -254,6 +257,9 @@ def _keys(value: Any) -> Iterator[str]:
     for each in inspect.getmro(value if inspect.isclass(value) else type(value)):
         if each.__module__.split(".")[0] == "holoprop":
             yield from SOURCES.get(each.__name__, ())
+    if isinstance(value, Programmed):
+        yield from _keys(value.device)
+        return
     if getattr(value, "is_energy", None) is False:
         yield _VECTOR_FIELD
     elif getattr(value, "is_energy", None) is True:

@@ -27,13 +27,13 @@ LAYERS = (
     "report",
     "bench",
     "experiments",
+    "bibliography",
     "train",
     "data",
     "symmetry",
     "gradient",
     "settling",
     "network",
-    "bibliography",
 )
 
 # What `import holoprop` must not load: a bare accelerator node need not have any of it.

@@ -19,6 +19,7 @@ from holoprop.network.base import AbstractNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.solver import AbstractSolver
+from holoprop.settling.time_stepping import is_noisy
 from holoprop.train.checkpoint import load_checkpoint
 from holoprop.train.step import initial_train_state
 
@@ -99,7 +100,7 @@ def map_config(
         if folder is not None:
             like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
             net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net
-        own = getattr(estimator, "points", 4)
+        own = getattr(estimator, "points", None)
         kept = getattr(estimator, "radius", getattr(estimator, "beta", "auto"))
         state = "trained" if folder is not None else "at its initial weights"
         label = experiment.dataset.class_names[int(y[sample])]
@@ -107,12 +108,13 @@ def map_config(
             net,
             x[sample : sample + 1],
             y[sample : sample + 1],
-            points=points or (own if own >= 3 else 4),
-            radius=radius or ("auto" if isinstance(kept, str) else abs(kept)),
+            points=points if points is not None else own if isinstance(own, int) and own >= 3 else 4,
+            radius=radius if radius is not None else "auto" if isinstance(kept, str) else abs(kept),
             extent=extent,
             resolution=resolution,
             solver=solver,
             max_steps=max_steps,
+            circle_solver=None if is_noisy(estimator.solver) else estimator.solver,
             title=config.name,
             subject=f"{config.data.name}, test sample {sample} (class {label}); network {state}",
         )
@@ -129,6 +131,7 @@ def map_sample(
     resolution: int = 101,
     solver: str = "picard",
     max_steps: int = 200,
+    circle_solver: AbstractSolver | None = None,
     title: str = "",
     subject: str = "",
 ) -> BetaPlane:
@@ -136,15 +139,16 @@ def map_sample(
 
     **Arguments:** `x`, `y`: a batch of one; `points`, `radius`: of the estimate's circle, as `circle_orbit`; `extent`,
     `resolution`: as `stability_map`, by default a little more than twice the radius of convergence; `solver`: one of
-    `MAP_SOLVERS`, with `max_steps` for each nudge; `title`, `subject`: what it is, for the page.
+    `MAP_SOLVERS`, with `max_steps` for each nudge; `circle_solver`: of the circle, as the estimator's `solver`, default
+    `Anderson()`; `title`, `subject`: what it is, for the page.
 
     **Raises:** `ValueError` for values outside these ranges, and for a network that is not holomorphic.
     """
     if len(x) != 1:
         raise ValueError(f"a map is of one sample, got {len(x)}: pass x[:1] and y[:1]")
     settles = _map_solver(solver, max_steps)
-    orbit = circle_orbit(net, x, y, radius, points)
-    fine = circle_orbit(net, x, y, orbit.radius, max(_FINE, 2 * points))
+    orbit = circle_orbit(net, x, y, radius, points, solver=circle_solver)
+    fine = circle_orbit(net, x, y, orbit.radius, max(_FINE, 2 * points), solver=circle_solver)
     if extent is None:
         limit = float(orbit.spectrum.radius_of_convergence[0])
         extent = _nice(max(2.2 * limit if math.isfinite(limit) else 1.5, 1.25 * float(orbit.radius[0])))

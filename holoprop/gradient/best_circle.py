@@ -91,9 +91,7 @@ class Expectation(eqx.Module):
 
     def best_radius(self, points: int) -> Float[Array, " batch"]:
         """Return the radius at which the parts of the error balance, for an aliasing error of `(r/R)^N`."""
-        balance = jnp.log(self.floor) + points * jnp.log(self.limit) - jnp.log(points**0.5)
-        radius = jnp.exp(balance / (points + 1)).astype(self.limit.dtype)
-        return jnp.minimum(radius, _NEAREST * self.limit)
+        return jnp.minimum(_balanced(self.floor, -points * jnp.log(self.limit), points), _NEAREST * self.limit)
 
     def best_error(self, points: int) -> Float[Array, ""]:
         """Return the error of the mean gradient at those radii, samples weighted with how hard their cost pulls."""
@@ -198,8 +196,8 @@ def _better_radius(
     there = arrived(circle.nudged)
     limit = spectrum.radius_of_convergence
     # Where no higher coefficient is seen nothing is known; what the others say is the best guess.
-    known = there & (spectrum.aliasing < OK_BELOW) & jnp.isfinite(limit)
-    weight = jnp.where(known, spectrum.response, 0)
+    weight = _trust(circle)
+    known = weight > 0
     typical = jnp.exp(_mean(jnp.log(limit * pull.curvature), weight, memory.log_limit)) / pull.curvature
     if noisy:
         # What noise lets through of a few samples says little about the others.
@@ -211,11 +209,10 @@ def _better_radius(
     unseen = jnp.isnan(limit) | ((floor > OK_BELOW) & (spectrum.aliasing < _MISTAKEN * floor))
     limit = jnp.where(unseen, typical, limit)
     alias = jnp.maximum(jnp.where(unseen, (radius / limit) ** points, spectrum.aliasing), tiny)
-    factor = jnp.exp((jnp.log(floor) - jnp.log(alias) - 0.5 * jnp.log(points)) / (points + 1))
-    best = jnp.minimum(radius * factor, _NEAREST * limit)
+    best = jnp.minimum(radius * _balanced(floor, jnp.log(alias), points), _NEAREST * limit)
     # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
     fine = there & jnp.isfinite(best) & (alias < _OUTSIDE)
-    retreat = jnp.exp((jnp.log(floor) + points * jnp.log(_BEYOND) - 0.5 * jnp.log(points)) / (points + 1))
+    retreat = _balanced(floor, -points * jnp.log(jnp.asarray(_BEYOND, floor.dtype)), points)
     best = jnp.where(fine, best, radius * jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
@@ -260,14 +257,24 @@ def _learnt(circle: Circle, memory: CircleMemory, pull: _Pull) -> CircleMemory:
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
     floor = jnp.hypot(spectrum.tolerance, spectrum.noise) * radius
     limit = spectrum.radius_of_convergence
-    usable = arrived(circle.nudged) & (spectrum.aliasing < OK_BELOW)
-    usable = usable & jnp.isfinite(floor) & jnp.isfinite(limit) & (floor > 0)
-    weight = jnp.where(usable, spectrum.response, 0)
+    weight = jnp.where(jnp.isfinite(floor) & (floor > 0), _trust(circle), 0)
     return CircleMemory(
         _mean(jnp.log(limit * pull.curvature), weight, memory.log_limit),
         _mean(jnp.log(floor * pull.norm), weight, memory.log_floor),
-        memory.known | jnp.any(usable),
+        memory.known | jnp.any(weight > 0),
     )
+
+
+def _trust(circle: Circle) -> Float[Array, " batch"]:
+    """Return how much each sample says of the others' radius of convergence: its response, or 0 if it knows none."""
+    spectrum = circle.spectrum
+    known = arrived(circle.nudged) & (spectrum.aliasing < OK_BELOW) & jnp.isfinite(spectrum.radius_of_convergence)
+    return jnp.where(known, spectrum.response, 0)
+
+
+def _balanced(floor: Float[Array, " batch"], log_alias: Float[Array, "*batch"], points: int) -> Float[Array, " batch"]:
+    """Return the `r` at which `e(r)² = (κ r^N)² + (τ/r)²` is smallest, `(τ/(√N κ))^{1/(N+1)}`, from `τ` and `log κ`."""
+    return jnp.exp((jnp.log(floor) - log_alias - 0.5 * float(np.log(points))) / (points + 1))
 
 
 def _mean(

@@ -153,7 +153,7 @@ class Certificate(eqx.Module):
         """
 
         def repeated(leaf: Array) -> Array:
-            return jnp.concatenate([leaf, jnp.broadcast_to(leaf[-1:], (nudges - leaf.shape[0], *leaf.shape[1:]))])
+            return leaf[np.minimum(np.arange(nudges), leaf.shape[0] - 1)]
 
         spectrum = self.spectrum
         if spectrum is not None:
@@ -273,9 +273,9 @@ def circle_spectrum(
     norms = jnp.concatenate([jnp.sqrt(size)[None], coefficients[1:]])
     relative = jnp.concatenate([coefficients[1:] / first, (shift / first)[None]])  # j = 1 … N
     floor = _VISIBLE * jnp.hypot(jnp.maximum(solver / _SOLVER, 1) * highest, noise)
-    floor = jnp.broadcast_to(floor, relative.shape)
     # The shift alone is measured against the free state, and shares its error.
-    floor = jnp.concatenate([floor[:-1], jnp.hypot(floor[-1:], _VISIBLE * free.residual)]) / first
+    of_shift = jnp.asarray(np.arange(1, points + 1) == points, dtype)[:, None]
+    floor = jnp.hypot(floor, _VISIBLE * free.residual * of_shift) / first
     # A state that still moves about has lost its rest state, and that is no want of tolerance.
     moving = jnp.max(motion, 0) > _MOVING**2 * size
     floor, tolerance = jnp.where(moving, 0, floor), solver * missed / first

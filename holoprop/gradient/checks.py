@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from jaxtyping import Array
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from holoprop.network.base import AbstractNetwork
+from holoprop.network.base import AbstractNetwork, Inputs, Targets, parameter_dtype
+from holoprop.network.cost import one_hot
+from holoprop.settling.fixed_point import check_inputs
 
 
 def check_amplitude(name: str, value: float | Array | str) -> None:
@@ -25,6 +28,16 @@ def check_circle(points: int | Literal["auto"], *, at_least: int = 2) -> None:
         )
     if points < at_least:
         raise ValueError(f"points must be at least {at_least}, got {points}")
+
+
+def check_batch(
+    net: AbstractNetwork, x: Inputs, y: Targets
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch classes"]]:
+    """Return a batch's inputs and one-hot targets, or raise `ValueError` if their shapes do not fit."""
+    x, y = check_inputs(net, x), jnp.asarray(y)
+    if y.shape[:1] != x.shape[:1]:
+        raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
+    return x, one_hot(y, net.classes, parameter_dtype(net))
 
 
 def check_energy(net: AbstractNetwork, estimator: str) -> None:

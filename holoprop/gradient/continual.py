@@ -8,10 +8,12 @@ of the network that was there at the beginning; at a larger one the activity ans
     phase, d = est.step(net, x, target, phase, index, key=key)       # est.updates times; weights may move between
     estimate = est.finish(net, x, target, phase, total)
 
-`train/` puts the optimiser between the steps. Called like any other estimator, they keep the weights still.
+`run` goes through them all, and `train/` hands it the optimiser. Called like any other estimator, they keep the weights
+still.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -32,9 +34,18 @@ from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.time_stepping import Noise, TimeSteps, keyed, not_applicable
 
+Move = Callable[[Any, PyTree, Any], tuple[Any, PyTree]]
+"""What an increment does to the network, and to whatever is carried along."""
+
 
 class AbstractContinualEstimator(AbstractEstimator):
-    """An estimator whose gradient comes in increments, `updates` of them."""
+    """An estimator whose gradient comes in increments, `updates` of them.
+
+    A phase is a pytree of its own, whatever `begin` makes of it. Inputs `x` are `(batch, *input_shape)`, targets
+    one-hot `(batch, classes)`, both real; increments are pytrees of the network's type, real, of the mean loss.
+
+    **Raises** (when called): what `AbstractEstimator` does.
+    """
 
     @property
     @abc.abstractmethod
@@ -87,15 +98,42 @@ class AbstractContinualEstimator(AbstractEstimator):
         memory: PyTree,
     ) -> Estimate:
         """Return the sum of the increments at weights that do not move; traceable."""
+        estimate, _, _ = self.run(net, x, target, lambda net, nothing, _: (net, nothing), (), key=key, memory=memory)
+        return estimate
+
+    def run(
+        self,
+        net: Any,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        move: Move,
+        carried: PyTree,
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> tuple[Estimate, Any, PyTree]:
+        """Go through all increments, moving the network at each; traceable.
+
+        **Arguments:** `x`: `(batch, *input_shape)`; `target`: one-hot `(batch, classes)`; `move`: `(net, carried,
+        increment) → (net, carried)`, as an optimiser moves parameters and its own state, here `carried`.
+
+        **Returns:** the estimate, whose gradient is the sum of the increments, and the last `net` and `carried`.
+        """
+        first, fixed = eqx.partition(net, eqx.is_inexact_array)
         phase = self.begin(net, x, target, key=key, memory=memory)
 
-        def advance(carried: tuple[PyTree, Any], index: Array) -> tuple[tuple[PyTree, Any], None]:
-            phase, increment = self.step(net, x, target, carried[0], index, key=key)
-            return (phase, jax.tree.map(jnp.add, carried[1], increment)), None
+        def advance(state: tuple[Any, ...], index: Array) -> tuple[tuple[Any, ...], None]:
+            parameters, carried, phase, total = state
+            net = eqx.combine(parameters, fixed)
+            phase, increment = self.step(net, x, target, phase, index, key=key)
+            net, carried = move(net, carried, increment)
+            total = jax.tree.map(jnp.add, total, increment)
+            return (eqx.filter(net, eqx.is_inexact_array), carried, phase, total), None
 
-        nothing = jax.tree.map(jnp.zeros_like, eqx.filter(net, eqx.is_inexact_array))
-        (phase, total), _ = lax.scan(advance, (phase, nothing), jnp.arange(self.updates))
-        return self.finish(net, x, target, phase, total)
+        begin = (first, carried, phase, jax.tree.map(jnp.zeros_like, first))
+        (last, carried, phase, total), _ = lax.scan(advance, begin, jnp.arange(self.updates))
+        net = eqx.combine(last, fixed)
+        return self.finish(net, x, target, phase, total), net, carried
 
 
 class ContinualPhase(eqx.Module):

@@ -13,9 +13,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import Certificate
+from holoprop.gradient.checks import check_batch
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
-from holoprop.network.cost import one_hot
-from holoprop.settling.fixed_point import check_inputs
 from holoprop.settling.rest import Rest, UnsettledError, require_settled
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.substrate import Substrate
@@ -83,10 +82,7 @@ class AbstractEstimator(eqx.Module):
         **Raises:** `ValueError` if shapes do not fit or the estimator cannot be used on this network.
         """
         self.check(net)
-        x, y = check_inputs(net, x), jnp.asarray(y)
-        if y.shape[:1] != x.shape[:1]:
-            raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
-        return x, one_hot(y, net.classes, jnp.finfo(jnp.result_type(float)).dtype)
+        return check_batch(net, x, y)
 
     @abc.abstractmethod
     def check(self, net: AbstractNetwork) -> None:

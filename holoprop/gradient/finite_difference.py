@@ -4,16 +4,14 @@ One-sided, `[∂F/∂θ(s_β) − ∂F/∂θ(s_0)]/β`, bias `O(β)` (Scellier &
 `[∂F/∂θ(s_β) − ∂F/∂θ(s_{−β})]/2β`, bias `O(β²)` (Laborieux et al. 2021).
 """
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.checks import check_amplitude, check_energy
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, RealNudges, Unsettled, check_policy
-from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
-from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.network.base import AbstractNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
-from holoprop.settling.time_stepping import keyed
 
 
 class OneSided(AbstractEstimator):
@@ -54,17 +52,9 @@ class OneSided(AbstractEstimator):
         memory: PyTree,
     ) -> Estimate:
         """Return the estimate for inputs `x` and one-hot `target`; traceable."""
-        betas = _real_nudges(net, x, self.beta, [1.0])
+        del memory
         return estimate_from_nudges(
-            net,
-            x,
-            target,
-            betas,
-            1 / betas,
-            free_weight=-1 / betas[0],
-            solver=keyed(self.solver, key, 0),
-            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
-            unsettled=self.unsettled,
+            net, x, target, self.real_nudges(), self.solver, self.nudged_solver, self.unsettled, key
         )
 
 
@@ -105,24 +95,7 @@ class Centered(AbstractEstimator):
         memory: PyTree,
     ) -> Estimate:
         """Return the estimate for inputs `x` and one-hot `target`; traceable."""
-        betas = _real_nudges(net, x, self.beta, [1.0, -1.0])
+        del memory
         return estimate_from_nudges(
-            net,
-            x,
-            target,
-            betas,
-            1 / (2 * betas),
-            free_weight=None,
-            solver=keyed(self.solver, key, 0),
-            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
-            unsettled=self.unsettled,
-            circle_points=2,
+            net, x, target, self.real_nudges(), self.solver, self.nudged_solver, self.unsettled, key
         )
-
-
-def _real_nudges(
-    net: AbstractNetwork, x: Array, beta: float | Array, signs: list[float]
-) -> Float[Array, "points batch"]:
-    dtype = parameter_dtype(net)
-    amplitude = jnp.broadcast_to(jnp.asarray(beta), x.shape[:1]).astype(dtype)
-    return jnp.asarray(signs).astype(dtype)[:, None] * amplitude

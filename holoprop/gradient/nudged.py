@@ -14,44 +14,49 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import Certificate, certify, circle_spectrum
-from holoprop.gradient.estimate import Estimate, Unsettled, mean_kept, sample_weights
+from holoprop.gradient.estimate import Estimate, RealNudges, Unsettled, mean_kept, sample_weights
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, difference
 from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver, where_sample
+from holoprop.settling.time_stepping import keyed
 
 
 def estimate_from_nudges(
     net: AbstractNetwork,
     x: Float[Array, "batch ..."],
     target: Float[Array, "batch classes"],
-    betas: Inexact[Array, "points batch"],
-    weights: Inexact[Array, "points batch"],
-    *,
-    free_weight: Float[Array, " batch"] | None,
+    nudges: RealNudges,
     solver: AbstractSolver,
-    nudged_solver: AbstractSolver,
+    nudged_solver: AbstractSolver | None,
     unsettled: Unsettled,
-    circle_points: int | None = None,
+    key: PRNGKeyArray | None,
 ) -> Estimate:
     """Settle at real nudges and return the estimate `Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)` over the batch.
 
-    **Arguments:** `betas` and `weights` are `β_k` and `w_k`, `(points, batch)`, real; `free_weight` is `w_0`,
-    `(batch,)`, or `None`; `circle_points`: 2 if the nudges are a circle of two points.
+    **Arguments:** `nudges`: `β_k`, `w_k` and `w_0`, each a number or `(batch,)`; `nudged_solver`: by default
+    `nudged_default(solver)`; `key`: of the solvers' noise. A pair `±β` is a circle of two points, with its spectrum.
     """
     dtype = parameter_dtype(net)
     x, target = x.astype(dtype), target.astype(dtype)
+
+    def per_sample(value: Any) -> Float[Array, " batch"]:
+        return jnp.broadcast_to(jnp.asarray(value), x.shape[:1]).astype(dtype)
+
+    betas, weights = (jnp.stack([per_sample(value) for value in values]) for values in nudges[:2])
+    free_weight = None if nudges.free_weight is None else per_sample(nudges.free_weight)
     problem = FixedPoint.of(net, x)
-    free = settle_problem(problem, solver)
+    free = settle_problem(problem, keyed(solver, key, 0))
+    nudged_solver = keyed(nudged_solver or nudged_default(solver), key, 1)
     nudged = settle_nudged(problem, target, betas, repeat(free.state, betas.shape[0]), nudged_solver)
     spectrum = None
-    if circle_points is not None:
-        spectrum = circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, circle_points)
+    if len(nudges.betas) == 2 and free_weight is None:
+        spectrum = circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, 2)
     certificate = certify(free, nudged, betas, unsettled, spectrum)
     return assemble(net, x, target, free, nudged, betas, weights, free_weight, certificate, unsettled)
 

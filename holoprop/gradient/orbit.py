@@ -14,13 +14,12 @@ from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 
 from holoprop.gradient.best_circle import CircleMemory, expect, settle_on_best_circle
 from holoprop.gradient.certificate import Spectrum
-from holoprop.gradient.checks import check_amplitude, check_circle, check_complex
+from holoprop.gradient.checks import check_amplitude, check_batch, check_circle, check_complex
 from holoprop.gradient.circle import Circle, settle_on_circle
 from holoprop.gradient.nudged import nudged_default
 from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, complex_dtype, parameter_dtype
-from holoprop.network.cost import one_hot
 from holoprop.settling.anderson import Anderson
-from holoprop.settling.fixed_point import FixedPoint, check_inputs
+from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
@@ -97,10 +96,7 @@ def circle_orbit(
     if isinstance(radius, str) and radius != "auto":
         raise ValueError(f"radius must be a positive number or 'auto', got {radius!r}")
     check_amplitude("radius", radius)
-    x, y = check_inputs(net, x), jnp.asarray(y)
-    if y.shape[:1] != x.shape[:1]:
-        raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
-    target = one_hot(y, net.classes, parameter_dtype(net))
+    x, target = check_batch(net, x, y)
     solver = Anderson() if solver is None else solver
     if not isinstance(radius, str):
         radius = jnp.broadcast_to(jnp.asarray(radius), x.shape[:1]).astype(parameter_dtype(net))

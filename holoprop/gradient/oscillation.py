@@ -145,7 +145,8 @@ class OnlineOscillation(AbstractContinualEstimator):
     `updates = periods·points` increments are one estimate. Optimisers take one step per increment: plain SGD at
     learning rate `η` moves by `η g` in all; weight decay and schedules count increments.
 
-    **Raises:** as `Oscillation`.
+    **Raises:** `ValueError` for values outside the ranges of `Oscillation`; when called, for a network without a
+    potential or with a non-holomorphic activation, for noise without a key, and for a memory of another batch size.
 
     Source: P1 (arXiv 2209.00530), §1.1 "online estimator"; the increments are ours.
 
@@ -194,7 +195,8 @@ class OnlineOscillation(AbstractContinualEstimator):
         fresh, first = self.init(net, x.shape[0])
         state = _resumed(fresh, None if memory is None else memory[0])
         point = first if memory is None else memory[1]
-        state, rest = self._dwell(net, x, target, state, point, key, jnp.int32(self.updates))
+        problem, target, betas, _ = self._posed(net, x, target)
+        state, rest = self._dwell(problem, target, betas[point], state, key, jnp.int32(self.updates))
         return OnlinePhase(state, point, jax.tree.map(lambda leaf: jnp.stack([leaf] * self.points), rest))
 
     def step(
@@ -208,26 +210,19 @@ class OnlineOscillation(AbstractContinualEstimator):
         key: PRNGKeyArray | None,
     ) -> tuple[OnlinePhase, Any]:
         """Turn the nudge to the next point, dwell there, and compare."""
-        dtype = parameter_dtype(net)
         point = (phase.point + 1) % self.points
+        problem, target, betas, weights = self._posed(net, x, target)
         before = jax.tree.map(lambda leaf: leaf[phase.point], phase.visited)
-        state, rest = self._dwell(net, x, target, phase.state, point, key, index)
+        state, rest = self._dwell(problem, target, betas[point], phase.state, key, index)
         visited = jax.tree.map(lambda all, leaf: all.at[point].set(leaf), phase.visited, rest)
-        unit = jnp.asarray(whole_circle(self.points)).astype(state[0].dtype)
         kept = (rest.status == Status.not_applicable) & (before.status == Status.not_applicable)
         kept = kept | (self.unsettled == "keep")
-        betas = self._betas(net, x)
-        share = sample_weights(kept, dtype) / (self.updates * betas[0].real)
-        weight = share.astype(unit.dtype) * unit[point].conj() / (1 - unit[1].conj())
-        increment = increment_between(
-            net,
-            x.astype(dtype),
-            target.astype(dtype),
-            (before.state, rest.state),
-            (weight, weight),
-            (betas[phase.point], betas[point]),
-            kept,
-        )
+        # 1/(N β_k) / (1 − ω^{−1}), shared among the periods and the samples.
+        turned = self.periods * (1 - whole_circle(self.points)[1].conj())
+        weight = weights[point] * sample_weights(kept, parameter_dtype(net)).astype(weights.dtype) / turned
+        moments, nudged = (before.state, rest.state), (betas[phase.point], betas[point])
+        x = x.astype(parameter_dtype(net))
+        increment = increment_between(net, x, target, moments, (weight, weight), nudged, kept)
         return OnlinePhase(state, point, visited), increment
 
     def finish(
@@ -239,32 +234,26 @@ class OnlineOscillation(AbstractContinualEstimator):
         total: Any,
     ) -> Estimate:
         """Return the estimate, with loss, logits and certificate of the last period."""
-        dtype = parameter_dtype(net)
-        problem, steps = FixedPoint.of(net, x.astype(dtype)), TimeSteps(self.dwell, dt=self.dt, noise=self.noise)
+        problem, target, betas, _ = self._posed(net, x, target)
         memory = (phase.state, phase.point)
-        betas = self._betas(net, x)
-        return _summary(problem, target.astype(dtype), phase.visited, betas, steps, self.unsettled, total, memory)
+        return _summary(problem, target, phase.visited, betas, self._steps, self.unsettled, total, memory)
 
-    def _betas(self, net: AbstractNetwork, x: Array) -> Inexact[Array, "points batch"]:
-        radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(parameter_dtype(net))
-        return jnp.asarray(whole_circle(self.points)).astype(complex_dtype(net))[:, None] * radius.astype(
-            complex_dtype(net)
-        )
+    @property
+    def _steps(self) -> TimeSteps:
+        return TimeSteps(self.dwell, dt=self.dt, noise=self.noise)
+
+    def _posed(self, net: AbstractNetwork, x: Array, target: Array) -> tuple[FixedPoint, Array, Array, Array]:
+        """Return the problem, the target in its precision, and nudges and weights of the circle."""
+        dtype = parameter_dtype(net)
+        problem = FixedPoint.of(net, x.astype(dtype))
+        radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(dtype)
+        return problem, target.astype(dtype), *nudges(problem, self.points, radius)
 
     def _dwell(
-        self,
-        net: AbstractNetwork,
-        x: Array,
-        target: Array,
-        state: State,
-        point: Array,
-        key: PRNGKeyArray | None,
-        index: Array,
+        self, problem: FixedPoint, target: Array, beta: Array, state: State, key: PRNGKeyArray | None, index: Array
     ) -> tuple[State, Rest]:
-        dtype = parameter_dtype(net)
-        steps = keyed_steps(TimeSteps(self.dwell, dt=self.dt, noise=self.noise), key, index)
-        clamped = FixedPoint.of(net, x.astype(dtype)).clamped
-        return steps.run(FixedPoint(net, clamped, target.astype(dtype), self._betas(net, x)[point]), state)
+        posed = FixedPoint(problem.net, problem.clamped, target, beta)
+        return keyed_steps(self._steps, key, index).run(posed, state)
 
 
 def _check_oscillation(estimator: Oscillation | OnlineOscillation) -> None:

@@ -16,16 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from holoprop.gradient.checks import check_complex
+from holoprop.gradient.checks import check_batch, check_complex
 from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, complex_dtype, parameter_dtype
-from holoprop.network.cost import one_hot
 from holoprop.settling.anderson import Anderson
-from holoprop.settling.fixed_point import FixedPoint, check_inputs
+from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.plain import Picard
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
-from holoprop.settling.time_stepping import TimeSteps, is_noisy
+from holoprop.settling.time_stepping import is_noisy
 
 
 class StabilityMap(eqx.Module):
@@ -111,10 +110,7 @@ def stability_map(
     solver = Picard(max_steps=200) if solver is None else solver
     if is_noisy(solver):
         raise ValueError("stability_map settles each nudge without noise: leave noise out of the solver")
-    x, y = check_inputs(net, x), jnp.asarray(y)
-    if y.shape[:1] != x.shape[:1]:
-        raise ValueError(f"x holds {x.shape[0]} samples but y holds {y.shape[0] if y.ndim else 'a single number'}")
-    target = one_hot(y, net.classes, parameter_dtype(net))
+    x, target = check_batch(net, x, y)
     problem, free = _settle_free(net, x, Anderson() if free_solver is None else free_solver)
     # One of each pair of conjugates, whatever of the plane is asked for.
     heights, row = np.unique(np.abs(imag), return_inverse=True)
@@ -149,10 +145,7 @@ def _settle_chunk(
     every = jnp.broadcast_to(betas[:, None], lead)
     start = tuple(jnp.broadcast_to(s, (betas.shape[0], *s.shape)) for s in free)
     nudged = FixedPoint(problem.net, problem.clamped, target, every)
-    if isinstance(solver, TimeSteps):
-        rest = solver.run(nudged, tuple(s.astype(betas.dtype) for s in start))[1]
-    else:
-        rest = settle_problem(nudged, solver, start)
+    rest = settle_problem(nudged, solver, start)
     return rest.residual, rest.steps, rest.status
 
 

@@ -7,16 +7,14 @@ These weights reproduce the derivative of every polynomial up to degree `2m`, so
 
 import math
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.checks import check_amplitude, check_energy
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, RealNudges, Unsettled, check_policy
-from holoprop.gradient.nudged import estimate_from_nudges, nudged_default
-from holoprop.network.base import AbstractNetwork, parameter_dtype
+from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.network.base import AbstractNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
-from holoprop.settling.time_stepping import keyed
 
 
 class Stencil(AbstractEstimator):
@@ -70,20 +68,9 @@ class Stencil(AbstractEstimator):
         memory: PyTree,
     ) -> Estimate:
         """Return the estimate for inputs `x` and one-hot `target`; traceable."""
-        dtype = parameter_dtype(net)
-        units, weights = (jnp.asarray(values).astype(dtype) for values in central_stencil(self.points))
-        amplitude = jnp.broadcast_to(jnp.asarray(self.beta), x.shape[:1]).astype(dtype)
+        del memory
         return estimate_from_nudges(
-            net,
-            x,
-            target,
-            units[:, None] * amplitude,
-            weights[:, None] / amplitude,
-            free_weight=None,
-            solver=keyed(self.solver, key, 0),
-            nudged_solver=keyed(self.nudged_solver or nudged_default(self.solver), key, 1),
-            unsettled=self.unsettled,
-            circle_points=2 if self.points == 2 else None,
+            net, x, target, self.real_nudges(), self.solver, self.nudged_solver, self.unsettled, key
         )
 
 

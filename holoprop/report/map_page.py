@@ -1,10 +1,7 @@
 """The page of a stability map: one sample in the plane of nudges, its orbits, its spectrum. One file, nothing else."""
 
 import math
-import re
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
@@ -12,7 +9,8 @@ from holoprop.experiments.beta_plane import BetaPlane
 from holoprop.experiments.run_folder import write_text
 from holoprop.gradient.certificate import OK_BELOW
 from holoprop.report.drawing import inline_svg
-from holoprop.report.markup import Markup, element, escaped, joined, panel, section, table
+from holoprop.report.frame import single_page, tile
+from holoprop.report.markup import Markup, element, joined, panel, section, table
 from holoprop.report.orbits import orbit_figure, trace_figure
 from holoprop.report.spectrum import spectrum_figure
 from holoprop.report.stability import stability_figure, steps_figure
@@ -45,15 +43,8 @@ def write_map_page(result: BetaPlane, path: Path) -> Path:
 
 def render_map_page(result: BetaPlane) -> str:
     """Return the page of a map as HTML."""
-    files = resources.files(__package__ or "holoprop.report")
-    # The links of a run's page lead to sections that this one does not have.
-    frame = re.sub(r"<nav.*?</nav>\n", "", (files / "page.html").read_text(encoding="utf-8"), flags=re.DOTALL)
-    return Template(frame).substitute(
-        title=escaped(f"Stability map {result.title}"),
-        style=(files / "page.css").read_text(encoding="utf-8"),
-        headline=_headline(result),
-        sections=joined([_plane(result), _orbits(result), _spectrum(result)]),
-    )
+    sections = [_plane(result), _orbits(result), _spectrum(result)]
+    return single_page(f"Stability map {result.title}", _headline(result), sections)
 
 
 def _headline(result: BetaPlane) -> Markup:
@@ -79,7 +70,7 @@ def _headline(result: BetaPlane) -> Markup:
     ]
     if (warning := _warning(result)) is not None:
         parts.append(element("p", warning, class_="warning"))
-    return joined([*parts, element("dl", *(_tile(*each) for each in tiles), class_="tiles")])
+    return joined([*parts, element("dl", *(tile(*each) for each in tiles), class_="tiles")])
 
 
 def _warning(result: BetaPlane) -> str | None:
@@ -91,10 +82,6 @@ def _warning(result: BetaPlane) -> str | None:
     if not error <= OK_BELOW:
         return f"The predicted error of the gradient is {scientific(error)}: too large to be of use."
     return None
-
-
-def _tile(label: str, value: str, remark: str) -> Markup:
-    return element("div", element("dt", label), element("dd", element("b", value), element("small", remark)))
 
 
 def _plane(result: BetaPlane) -> Markup:

@@ -12,7 +12,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from holoprop.gradient.continual import AbstractContinualEstimator
@@ -113,20 +112,13 @@ def _move_continually(
 ) -> tuple[TrainState, StepMetrics]:
     """Move the parameters at each increment of an estimate, and take it all back if it is not one to move by."""
     x, target = estimator.prepare(state.net, x, y)
-    fixed, static = eqx.partition(state.net, eqx.is_inexact_array)
-    phase = estimator.begin(state.net, x, target, key=key, memory=state.memory)
 
-    def advance(carried: tuple[Any, ...], index: Array) -> tuple[tuple[Any, ...], None]:
-        moving, optimizer_state, phase, total = carried
-        net = eqx.combine(moving, static)
-        phase, increment = estimator.step(net, x, target, phase, index, key=key)
-        net, optimizer_state = _updated(net, optimizer_state, increment, optimizer)
-        return (_parameters(net), optimizer_state, phase, jax.tree.map(jnp.add, total, increment)), None
+    def move(net: Any, optimizer_state: PyTree, increment: Any) -> tuple[Any, PyTree]:
+        return _updated(net, optimizer_state, increment, optimizer)
 
-    begin = (fixed, state.optimizer_state, phase, jax.tree.map(jnp.zeros_like, fixed))
-    (moved, optimizer_state, phase, total), _ = lax.scan(advance, begin, jnp.arange(estimator.updates))
-    net = eqx.combine(moved, static)
-    estimate = estimator.finish(net, x, target, phase, total)
+    estimate, net, optimizer_state = estimator.run(
+        state.net, x, target, move, state.optimizer_state, key=key, memory=state.memory
+    )
     return _judged(state, TrainState(net, optimizer_state, estimate.memory), estimate, y, estimator)
 
 

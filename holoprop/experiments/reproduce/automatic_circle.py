@@ -104,7 +104,7 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
                         automatic[at], radii, limits = error(setting.estimator(points, None))
                         lowest[at], highest[at] = radii.min(), radii.max()
                         outside[at] = bool(np.any(limits < P1_RADIUS))
-                ratio = automatic[index, s] / fixed[index, s].min(-1)
+                ratio = automatic[index, s] / np.fmin.reduce(fixed[index, s], -1)
                 report(f"network {index + 1} of {size[0]}, {setting.name}: {np.array2string(ratio, precision=2)}")
         jax.clear_caches()
     arrays = {
@@ -202,7 +202,9 @@ def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 def _tables(arrays: dict[str, np.ndarray]) -> list[Table]:
-    ratio, gain, best = ratios(arrays), gains(arrays), arrays["fixed"].argmin(-1)
+    ratio, gain = ratios(arrays), gains(arrays)
+    # A radius at which nothing settled is no candidate.
+    best = np.where(np.isnan(arrays["fixed"]), np.inf, arrays["fixed"]).argmin(-1)
     summary, cases = [], []
     for s, setting in enumerate(arrays["settings"].tolist()):
         for c, points in enumerate(arrays["points"].tolist()):
@@ -219,7 +221,7 @@ def _tables(arrays: dict[str, np.ndarray]) -> list[Table]:
                             words,
                             setting,
                             points,
-                            float(arrays["fixed"][at].min()),
+                            float(arrays["fixed"][at][best[at]]),
                             f"{arrays['radii'][best[at]]:g}",
                             float(arrays["automatic"][at]),
                             f"{low:.3g} to {high:.3g}",

@@ -34,6 +34,7 @@ _SIZES: dict[Scale, tuple[int, int, tuple[int, ...]]] = {
     "small": (12, 24, (4, 6, 8)),
     "paper": (60, 24, (4, 6, 8)),
 }
+_VERDICTS = [verdict for verdict in Verdict if verdict is not Verdict.unknown]
 _SOURCE = "this project"
 
 
@@ -82,6 +83,11 @@ def within_ten(arrays: dict[str, np.ndarray]) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         near = np.abs(np.log10(arrays["error"] / arrays["predicted"])) < 1
     return near | ((arrays["error"] < arrays["attainable"]) & (arrays["predicted"] < arrays["attainable"]))
+
+
+def within_three(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return for which samples the true error is at most 3 times the prediction; not where either is NaN."""
+    return arrays["error"] <= 3 * arrays["predicted"]
 
 
 def _draw_shape(rng: np.random.Generator) -> Shape:
@@ -163,9 +169,9 @@ def _record(
 
 
 def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
-    error, predicted, verdict = arrays["error"], arrays["predicted"], arrays["verdict"]
+    error, verdict = arrays["error"], arrays["verdict"]
     ok, settled = verdict == Verdict.ok, verdict != Verdict.unsettled
-    over = error <= np.maximum(3 * predicted, 0)
+    good = within_three(arrays)
     return [
         Claim(
             "share of settled samples with a true error within 10× of the prediction, or both below tolerance",
@@ -176,7 +182,7 @@ def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
         ),
         Claim(
             "share of the samples called ok whose true error is at most 3 times the prediction",
-            float(over[ok].mean()) if ok.any() else float("nan"),
+            float(good[ok].mean()) if ok.any() else float("nan"),
             "≥",
             0.99,
             _SOURCE,
@@ -198,15 +204,14 @@ def _table(arrays: dict[str, np.ndarray], circles: tuple[int, ...]) -> Table:
         each = {name: value[chosen] for name, value in arrays.items() if name != "words"}
         verdict = each["verdict"]
         ok, settled = verdict == Verdict.ok, verdict != Verdict.unsettled
-        over = each["error"] > 3 * each["predicted"]
         rows.append(
             (
                 "all" if points is None else points,
                 int(chosen.sum()),
                 f"{100 * within_ten(each)[settled].mean():.1f} %",
                 f"{100 * within_ten(each).mean():.1f} %",
-                f"{100 * (~over[ok]).mean():.1f} %" if ok.any() else None,
-                *(int((verdict == v).sum()) for v in list(Verdict)[:5]),
+                f"{100 * within_three(each)[ok].mean():.1f} %" if ok.any() else None,
+                *(int((verdict == v).sum()) for v in _VERDICTS),
             )
         )
     columns = (
@@ -215,6 +220,6 @@ def _table(arrays: dict[str, np.ndarray], circles: tuple[int, ...]) -> Table:
         "within 10×, settled",
         "within 10×, all",
         "ok: at most 3×",
-        *(v.words for v in list(Verdict)[:5]),
+        *(v.words for v in _VERDICTS),
     )
     return Table("Shares and verdicts", columns, rows)

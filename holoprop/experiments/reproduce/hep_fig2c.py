@@ -87,8 +87,6 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         "orbits": orbits,
         "means": means,
         "gradient": np.array(target),
-        "published": np.array(_PUBLISHED_GRADIENT),
-        "one_point": np.array(single[3]),
         "errors_float32": np.array(errors["float32"][0]),
         "errors_float64": np.array(errors["float64"][0]),
         "errors_one_point": np.array(single[1]),

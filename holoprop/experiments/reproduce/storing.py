@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     whole = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
     del whole["arrays"]
-    whole["claims"] = [dataclasses.asdict(claim) | {"holds": claim.holds} for claim in outcome.claims]
+    whole["claims"] = [
+        dataclasses.asdict(claim) | {"value": _number(claim.value), "holds": claim.holds} for claim in outcome.claims
+    ]
     whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
     write_arrays(folder / "arrays.npz", outcome.arrays)
     write_json(folder / "outcome.json", whole)
@@ -43,11 +46,14 @@ def read_outcome(folder: Path) -> Outcome:
             for each in whole["tables"]
         ]
         return Outcome(**whole)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error!r}): run the experiment again") from None
 
 
+def _number(value: float) -> float | str:
+    """A number as JSON can hold it: those that are not finite by their names."""
+    return value if math.isfinite(value) else str(float(value))
+
+
 def _claim(stored: dict[str, Any]) -> Claim:
-    # A number that was not finite is stored as null; the claim did not hold then and does not now.
-    value = math.nan if stored["value"] is None else stored["value"]
-    return Claim(stored["text"], value, stored["relation"], stored["limit"], stored["source"])
+    return Claim(stored["text"], float(stored["value"]), stored["relation"], stored["limit"], stored["source"])

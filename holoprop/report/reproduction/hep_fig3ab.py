@@ -20,7 +20,7 @@ def gradient_pictures(outcome: Outcome) -> list[Picture]:
             "one minus cosine against the number of periods",
             "What the running average of the gradient lacks, upwards is better; one curve for each length T_osc of the "
             "period, in time steps; median and range of the initialisations; hollow: published, at 1, 3, 10 and 40 "
-            "periods. Each period that the nudge takes more slowly is worth more than many fast ones.",
+            "periods. For the same number of time steps, fewer and slower periods lack less.",
         )
     ]
 
