@@ -22,6 +22,7 @@ from holoprop.gradient.certificate import OK_BELOW
 from holoprop.gradient.circle import Circle, arrived, settle_on_circle
 from holoprop.gradient.contour import half_circle
 from holoprop.gradient.nudged import read_out, repeat
+from holoprop.gradient.pooled import pooled
 from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
@@ -36,8 +37,6 @@ _FIRST_LIMIT = 1.0
 """The radius of convergence that is assumed before anything is known."""
 _FIRST_RESPONSE = 0.3
 """The response, relative to the state's size, that is assumed where a probe would drown in noise."""
-_MISTAKEN = 3.0
-"""Aliasing below this many times the noise may be noise."""
 _PROBE = 30.0
 """The probe's nudge, in units of the square root of the relative error of the states."""
 _SEEN = 3.0
@@ -48,6 +47,12 @@ _OUTSIDE = 0.4
 """A circle whose aliasing is predicted to be this large may lie beyond the radius of convergence."""
 _BEYOND = 0.3
 """A circle beyond the radius of convergence says nothing but that: `R` is taken for this much of its radius."""
+_RETREAT = 0.3
+"""How much smaller the circle becomes if noise shows it to be too large."""
+_GROWTH = 4.0
+"""How much larger at most, where noise hides how large it may be."""
+_BLEND = 0.25
+"""How much of what a noisy step shows goes into the memory."""
 _GAIN = 2.0
 """A second circle is settled for samples whose predicted error it makes smaller by this factor."""
 
@@ -115,12 +120,17 @@ def expect(
     lost = jnp.hypot(free.residual, noise_in_state(problem, free.state, solver))
     guess = jnp.clip(jnp.maximum(lost, eps * size) / jnp.maximum(size, eps), 1e-13, 0.4)
 
+    noisy = is_noisy(solver)
+
     def remembered() -> tuple[Array, Array]:
-        return jnp.exp(memory.log_floor) / pull.norm, jnp.exp(memory.log_limit) / pull.curvature
+        norm, curvature = pull.norm, pull.curvature
+        if noisy:  # one radius for all
+            norm, curvature = jnp.full_like(norm, jnp.mean(norm)), jnp.full_like(norm, jnp.mean(curvature))
+        return jnp.exp(memory.log_floor) / norm, jnp.exp(memory.log_limit) / curvature
 
     def probed() -> tuple[Array, Array]:
-        if is_noisy(solver):
-            return guess / _FIRST_RESPONSE, jnp.full_like(guess, _FIRST_LIMIT)
+        if noisy:
+            return jnp.full_like(guess, jnp.mean(guess)) / _FIRST_RESPONSE, jnp.full_like(guess, _FIRST_LIMIT)
         # Large enough for the second coefficient to show, at a radius of convergence of a few units.
         size = _PROBE * jnp.sqrt(guess)
         probe = settle_on_circle(problem, target, free, 2, size, solver).spectrum
@@ -163,14 +173,17 @@ def settle_on_best_circle(
     radius = expected.best_radius(points)
     polish = tolerance is None
     first = settle_on_circle(problem, target, free, points, radius, solver, key=keys[0], polish=polish)
-    radius, moves = _better_radius(first, points, tolerance, memory, expected.pull, noisy=is_noisy(solver))
+    if is_noisy(solver):
+        radius, moves, memory = _shared_radius(problem, free, solver, first, points, tolerance, memory, expected.pull)
+    else:
+        radius, moves = _better_radius(first, points, tolerance, memory, expected.pull)
 
     def again(first: Circle) -> Circle:
         start = None if is_noisy(solver) else _continued(free, first, points, radius)
         return settle_on_circle(problem, target, free, points, radius, solver, start, keys[1], polish=polish)
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
-    return circle, _learnt(circle, memory, expected.pull)
+    return circle, memory if is_noisy(solver) else _learnt(circle, memory, expected.pull)
 
 
 def _pull(problem: FixedPoint, target: Float[Array, "batch classes"], free: Rest) -> _Pull:
@@ -189,7 +202,7 @@ def _pull(problem: FixedPoint, target: Float[Array, "batch classes"], free: Rest
 
 
 def _better_radius(
-    circle: Circle, points: int, tolerance: float | None, memory: CircleMemory, pull: _Pull, *, noisy: bool
+    circle: Circle, points: int, tolerance: float | None, memory: CircleMemory, pull: _Pull
 ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
     """Return the radius of the smallest predicted error, and for which samples it is worth another circle."""
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
@@ -199,14 +212,10 @@ def _better_radius(
     weight = _trust(circle)
     known = weight > 0
     typical = jnp.exp(_mean(jnp.log(limit * pull.curvature), weight, memory.log_limit)) / pull.curvature
-    if noisy:
-        # What noise lets through of a few samples says little about the others.
-        typical = jnp.where(memory.known, typical, _FIRST_LIMIT)
     typical = jnp.where(memory.known | jnp.any(known), typical, _FIRST_LIMIT)
     tiny = jnp.finfo(radius.dtype).tiny
     floor = jnp.maximum(jnp.hypot(spectrum.tolerance, spectrum.noise), tiny)
-    # Nor where noise alone may look like coefficients that do not fall.
-    unseen = jnp.isnan(limit) | ((floor > OK_BELOW) & (spectrum.aliasing < _MISTAKEN * floor))
+    unseen = jnp.isnan(limit)
     limit = jnp.where(unseen, typical, limit)
     alias = jnp.maximum(jnp.where(unseen, (radius / limit) ** points, spectrum.aliasing), tiny)
     best = jnp.minimum(radius * _balanced(floor, jnp.log(alias), points), _NEAREST * limit)
@@ -224,6 +233,41 @@ def _better_radius(
         wrong = jnp.sum(jnp.where(there, expected * share, 0)) > tolerance
         moves = ~there | (moves & wrong & (expected * share * share.size > tolerance))
     return jnp.where(moves, best, radius), moves
+
+
+def _shared_radius(
+    problem: FixedPoint,
+    free: Rest,
+    solver: AbstractSolver,
+    circle: Circle,
+    points: int,
+    tolerance: float | None,
+    memory: CircleMemory,
+    pull: _Pull,
+) -> tuple[Float[Array, " batch"], Bool[Array, ""], CircleMemory]:
+    """Return one radius for the batch, whether it is worth another circle, and what there is to remember."""
+    said = pooled(circle, points, problem.size, noise_in_state(problem, free.state, solver), _OUTSIDE)
+    tiny = jnp.finfo(said.noise.dtype).tiny
+    alias, noise = jnp.maximum(said.aliasing, tiny), jnp.maximum(said.noise, tiny)
+    limit = jnp.where(said.inside, said.radius * alias ** (-1 / points), _RETREAT / _NEAREST * said.radius)
+    best = jnp.minimum(said.radius * _balanced(noise, jnp.log(alias), points), _NEAREST * limit)
+    best = jnp.where(said.inside, jnp.minimum(best, _GROWTH * said.radius), _RETREAT * said.radius)
+    ratio = best / said.radius
+    moves = jnp.hypot(alias, noise) > _GAIN * jnp.hypot(alias * ratio**points, noise / ratio)
+    if tolerance is not None:
+        moves = moves & (jnp.hypot(alias, noise) > tolerance)
+    moves = moves | ~said.inside
+    log_limit = jnp.log(limit * jnp.mean(pull.curvature))
+    log_floor = jnp.log(noise * said.radius * jnp.mean(pull.norm))
+    # What was seen has noise in it. Where nothing was, the limit is at least this; beyond it, all else is forgotten.
+    blended = memory.log_limit + _BLEND * (log_limit - memory.log_limit)
+    blended = jnp.where(said.seen, blended, jnp.maximum(memory.log_limit, log_limit))
+    learnt = CircleMemory(
+        jnp.where(memory.known & said.inside, blended, log_limit),
+        jnp.where(memory.known, memory.log_floor + _BLEND * (log_floor - memory.log_floor), log_floor),
+        jnp.ones_like(memory.known),
+    )
+    return jnp.where(moves, best, jnp.abs(circle.betas[0])), moves, learnt
 
 
 def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " batch"]) -> State:

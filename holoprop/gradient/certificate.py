@@ -279,8 +279,8 @@ def circle_spectrum(
     # A state that still moves about has lost its rest state, and that is no want of tolerance.
     moving = jnp.max(motion, 0) > _MOVING**2 * size
     floor, tolerance = jnp.where(moving, 0, floor), solver * missed / first
-    aliasing, rough, seen = _extrapolate(relative, floor)
-    _, fine, clear = _extrapolate(relative, _CLEAR * floor)
+    aliasing, rough, seen = extrapolate(relative, floor)
+    _, fine, clear = extrapolate(relative, _CLEAR * floor)
     ratio, seen = jnp.where(clear, fine, rough), moving | (seen & ~drowned)
     aliasing = jnp.where(moving, jnp.hypot(aliasing, tolerance), jnp.where(seen, aliasing, 0))
     radius = jnp.abs(betas[0])
@@ -299,7 +299,7 @@ def circle_spectrum(
     )
 
 
-def _extrapolate(
+def extrapolate(
     relative: Float[Array, "n batch"], floor: Float[Array, "n batch"]
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"], Bool[Array, " batch"]]:
     """Return `‖c_{N+1}‖/‖c_1‖` and `r/R` from the relative coefficients of `j = 1 … N`, and whether there are any.

@@ -87,7 +87,7 @@ def turn_spectrum(
     missed = jax.tree.map(jnp.zeros_like, half)
     if not noisy:
         missed = difference(FixedPoint(problem.net, problem.clamped, target, betas[forward]).update(half), half)
-    spread = noise / (points if points == 2 else 2 * points) ** 0.5
+    spread = deviation_in_coefficient(noise, points)
     if points > 2:
         powers = jnp.asarray(whole_circle(points).conj() / points).astype(betas.dtype)
         lag = sum(
@@ -95,6 +95,11 @@ def turn_spectrum(
         )
         spread = jnp.maximum(spread, jnp.sqrt(jnp.asarray(lag)))
     return circle_spectrum(free, half, missed, betas[forward], points, spread)
+
+
+def deviation_in_coefficient(deviation: Float[Array, " batch"], points: int) -> Float[Array, " batch"]:
+    """Return what a deviation of every state, independent at every point, leaves in the real part of a coefficient."""
+    return deviation / (points if points == 2 else 2 * points) ** 0.5
 
 
 def _halves(points: int) -> tuple[np.ndarray, np.ndarray]:

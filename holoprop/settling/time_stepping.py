@@ -8,6 +8,7 @@ end with the status `not_applicable`.
 """
 
 import dataclasses
+import math
 
 import equinox as eqx
 import jax
@@ -19,6 +20,10 @@ from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint, difference, norm
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, Progress, check_solver, judge, where_sample
+
+
+_MEMORY = 16
+"""Noise is carried along for so many time constants; what it was before is taken to be forgotten."""
 
 
 class Noise(eqx.Module):
@@ -134,10 +139,11 @@ def is_noisy(solver: AbstractSolver) -> bool:
 
 
 def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) -> Float[Array, " batch"]:
-    """Return the expected deviation of a noisy rest state, `η ‖σ'(a(s))‖` over the window, per sample; 0 without noise.
+    """Return the expected deviation of a noisy rest state, over the window, per sample; 0 without noise.
 
-    What one step's noise does, times the leaky integration's `√(dt/(2 − dt))`. Recurrence, which adds what is left of
-    the steps before, is not in it.
+    `η ‖σ'(a(s))‖ √(dt/(2 − dt))/√window` is what the noise of each step does, averaged by the leaky integration and the
+    window. What is left of the steps before, by recurrence, multiplies that by a factor for the batch: noise is drawn
+    once and carried along the dynamics linearised at `state`, with and without recurrence.
     """
     real = jnp.finfo(problem.dtype).dtype
     if not isinstance(solver, TimeSteps) or solver.noise is None:
@@ -145,7 +151,36 @@ def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) ->
     still = jax.tree.map(jnp.zeros_like, state)
     _, slope = jax.jvp(lambda d: problem.update(state, d), (still,), (jax.tree.map(jnp.ones_like, state),))
     leak = (solver.dt / (2 - solver.dt) / solver.window) ** 0.5
-    return jnp.asarray(solver.noise.std).astype(real) * leak * norm(slope, len(problem.lead))
+    alone = jnp.asarray(solver.noise.std).astype(real) * leak * norm(slope, len(problem.lead))
+    return alone * _recurrent_gain(problem, state, slope, solver)
+
+
+def _recurrent_gain(problem: FixedPoint, state: State, slope: State, solver: TimeSteps) -> Float[Array, ""]:
+    """Return by what factor recurrence enlarges the mean over the window of the noise, root mean square of the batch."""
+    _, carry = jax.linearize(problem.update, state)
+    steps = min(solver.max_steps, solver.window + math.ceil(_MEMORY / solver.dt))
+    unit, still = Noise(1.0), jax.tree.map(jnp.zeros_like, state)
+
+    def step(state: tuple[State, ...], time: Array) -> tuple[tuple[State, ...], None]:
+        drawn = unit.draw(problem, jax.random.fold_in(jax.random.key(0), time))
+        pushed = tuple(p * d for p, d in zip(slope, drawn, strict=True))
+        recurrent, alone = state[:2]
+        recurrent = tuple(
+            r + solver.dt * (c + p - r) for r, c, p in zip(recurrent, carry(recurrent), pushed, strict=True)
+        )
+        alone = tuple(a + solver.dt * (p - a) for a, p in zip(alone, pushed, strict=True))
+        counts = (time >= steps - solver.window).astype(slope[0].dtype)
+        sums = (
+            tuple(t + counts * s for t, s in zip(total, now, strict=True))
+            for total, now in zip(state[2:], (recurrent, alone), strict=True)
+        )
+        return (recurrent, alone, *sums), None
+
+    (_, _, *totals), _ = lax.scan(step, (still,) * 4, jnp.arange(steps))
+    recurrent, alone = (jnp.sum(norm(total, len(problem.lead)) ** 2) for total in totals)
+    gain = jnp.sqrt(recurrent / jnp.maximum(alone, jnp.finfo(alone.dtype).tiny))
+    # Dynamics that do not contract have no such state.
+    return jnp.where(jnp.isfinite(gain), gain, 1.0)
 
 
 def not_applicable(like: Float[Array, "*lead"]) -> Int[Array, "*lead"]:
