@@ -14,18 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from holoprop.gradient.best_circle import (
-    POINTS,
-    CircleMemory,
-    Expectation,
-    choose_points,
-    expect,
-    settle_on_best_circle,
-)
+from holoprop.gradient.best_circle import settle_on_best_circle
 from holoprop.gradient.certificate import certify
 from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
 from holoprop.gradient.circle import settle_on_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.expectation import POINTS, CircleMemory, Expectation, choose_points, expect
 from holoprop.gradient.nudged import assemble, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson

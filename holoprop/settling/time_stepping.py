@@ -21,7 +21,6 @@ from holoprop.settling.fixed_point import FixedPoint, difference, norm
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, Progress, check_solver, judge, where_sample
 
-
 _MEMORY = 16
 """Noise is carried along for so many time constants; what it was before is taken to be forgotten."""
 
@@ -156,7 +155,7 @@ def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) ->
 
 
 def _recurrent_gain(problem: FixedPoint, state: State, slope: State, solver: TimeSteps) -> Float[Array, ""]:
-    """Return by what factor recurrence enlarges the mean over the window of the noise, root mean square of the batch."""
+    """Return by what factor recurrence enlarges the noise in the window's mean, root mean square over the batch."""
     _, carry = jax.linearize(problem.update, state)
     steps = min(solver.max_steps, solver.window + math.ceil(_MEMORY / solver.dt))
     unit, still = Noise(1.0), jax.tree.map(jnp.zeros_like, state)

@@ -155,6 +155,13 @@ def test_automatic_circle_holds_on_a_drawn_network() -> None:
     assert outcome.arrays["fixed"].shape == (1, 1, 1, 12)
 
 
+@pytest.mark.data
+def test_automatic_circle_stays_ahead_of_the_published_radius_while_mnist_is_learnt() -> None:
+    outcome = run_experiment("automatic-circle-mnist", "smoke")
+    _check(outcome)
+    assert outcome.arrays["automatic"].shape == (1, 3)
+
+
 def test_samples_count_as_near_within_ten_or_when_both_are_as_good_as_none() -> None:
     arrays = {
         "error": np.array([1e-3, 1e-3, 1e-12, 1e-12, 0.0, np.nan]),

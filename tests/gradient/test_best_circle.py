@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 import holoprop as hp
+from holoprop.gradient.certificate import circle_spectrum
+from holoprop.gradient.circle import Circle
+from holoprop.gradient.contour import whole_circle
+from holoprop.gradient.shared_circle import pooled
+from holoprop.gradient.turn import deviation_in_coefficient, folded
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +61,71 @@ def test_points_are_as_many_as_the_tolerance_needs(x64, case):
 def test_points_alone_cannot_be_automatic():
     with pytest.raises(ValueError, match="points='auto' goes with radius='auto'"):
         hp.Holomorphic("auto", 0.1)
+
+
+NOISY = hp.TimeSteps(40, noise=hp.Noise(0.01))
+
+
+def mean_error(case, estimator, draws, memory=None):
+    """Root mean square over draws of the noise, and the last estimate."""
+    net, x, y, exact = case
+    squares, estimate = [], None
+    for draw in draws:
+        estimate = estimator(net, x, y, key=jax.random.key(draw), memory=memory)
+        memory = None if memory is None else estimate.memory
+        squares.append(hp.alignment(estimate.gradient, exact).total.relative_error ** 2)
+    return np.sqrt(np.mean(squares)), estimate
+
+
+def test_under_noise_the_memory_finds_one_radius_for_the_batch(x64, case):
+    """Oracle: the best of many fixed circles, which knows the exact gradient."""
+
+    def estimator(radius):
+        return hp.Holomorphic(4, radius, nudged_solver=NOISY, unsettled="keep")
+
+    fixed = [mean_error(case, estimator(r), range(4))[0] for r in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)]
+    automatic = estimator("auto")
+    _, learnt = mean_error(case, automatic, range(10, 16), automatic.init(case[0], 12))
+    found, estimate = mean_error(case, automatic, range(20, 24), learnt.memory)
+    assert found < 1.5 * min(fixed) < 0.5 * max(fixed)
+    radii = np.abs(np.asarray(estimate.certificate.betas[0]))
+    np.testing.assert_allclose(radii, radii[0])
+
+
+def circle(coefficients, radius, deviation, points, samples=40, neurons=50):
+    """A circle whose states have given Fourier coefficients, relative to the first, and noise of a given size."""
+    rng = np.random.default_rng(0)
+    j = np.arange(1, len(coefficients) + 1)
+    direction = rng.normal(size=(len(j), samples, neurons))
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    unit = whole_circle(points)
+    rise = np.einsum("kj,j,jbn->kbn", unit[:, None] ** j, coefficients, direction)
+    noise = deviation / np.sqrt(neurons) * rng.normal(size=rise.shape)
+    free = hp.Rest((jnp.zeros((samples, neurons)),), jnp.zeros(samples), *[jnp.zeros(samples, jnp.int32)] * 2)
+    half = folded((jnp.asarray(rise + noise),), points)
+    betas = jnp.asarray(np.repeat(radius * unit[: len(half[0]), None], samples, axis=1))
+    lag = np.linalg.norm(np.einsum("k,kbn->bn", unit.conj() / points, rise + noise).imag, axis=-1)
+    left = np.maximum(deviation_in_coefficient(jnp.full(samples, deviation), points), lag)
+    spectrum = circle_spectrum(free, half, jax.tree.map(jnp.zeros_like, half), betas, points, jnp.asarray(left))
+    status = jnp.full(betas.shape, hp.Status.not_applicable, jnp.int32)
+    return Circle(betas, betas, hp.Rest(half, jnp.zeros(betas.shape), status, status), spectrum)
+
+
+def test_a_batch_shows_what_noise_hides_of_its_samples(x64):
+    """Oracle: the coefficients that the states were made of, the second well below what a sample's noise leaves."""
+    j, deviation = np.arange(1, 5), 0.5
+    coefficients = 0.3 ** (j - 1) / j**1.2
+    made = circle(coefficients, 0.3, deviation, 4)
+    said = pooled(made, 4, 50, jnp.full(40, deviation))
+    assert bool(said.seen) and bool(said.inside) and float(said.radius) == pytest.approx(0.3)
+    assert float(said.noise) == pytest.approx(deviation / np.sqrt(8), rel=0.1)
+    true = 0.3**4 / 5**1.2
+    assert true / 3 < float(said.aliasing) < 5 * true
+    hidden = pooled(circle(np.array([1.0, 0.01]), 0.3, deviation, 4), 4, 50, jnp.full(40, deviation))
+    assert not bool(hidden.seen) and bool(hidden.inside) and 1e-8 < float(hidden.aliasing) < 0.1
+
+
+def test_what_noise_cannot_have_done_is_a_lost_rest_state(x64):
+    made = circle(np.array([1.0, 0.3]), 0.3, 3.0, 4)
+    assert bool(pooled(made, 4, 50, jnp.full(40, 3.0)).inside)
+    assert not bool(pooled(made, 4, 50, jnp.full(40, 0.1)).inside)

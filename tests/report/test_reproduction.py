@@ -70,6 +70,14 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
         error[:2] = 0.0, np.nan
         verdict = np.arange(40) % 6
         return {"error": error, "predicted": 2 * error, "verdict": verdict, "points": np.repeat([4, 8], 20)}
+    if name == "automatic-circle-mnist":
+        return {
+            "points": np.array([4, 10]),
+            "steps": np.arange(0, 600, 100),
+            "automatic": 10.0 ** rng.uniform(-9, -6, (2, 6)),
+            "fixed": 10.0 ** rng.uniform(-4, 0, (2, 6)),
+            "radii": np.sort(10.0 ** rng.uniform(-2, 0, (2, 6, 3)), axis=-1),
+        }
     fixed = 10.0 ** rng.uniform(-12, -1, (3, 2, 2, 12))
     fixed[0, 0, 0, -1] = np.nan
     return {

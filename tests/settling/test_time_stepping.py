@@ -1,5 +1,7 @@
 """Time steps and noise. Oracles: the settled state, the leaky integrator's exponential, variances in closed form."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import holoprop as hp
 from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.run import settle_problem
 from holoprop.settling.time_stepping import noise_in_state
 
 
@@ -68,6 +71,25 @@ def test_noise_leaves_what_is_predicted(feedforward, dt, window):
     # Independent per sample: the mean over samples is √400 times better.
     shared = np.linalg.norm(np.mean(noisy.state[0] - still.state[0], 0))
     assert shared < 3 * spread / 20
+
+
+@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 4), (0.4, 1)])
+def test_noise_that_comes_back_by_recurrence_is_predicted_too(x64, dt, window):
+    """Oracle: the deviations of 50 draws, which one step's noise alone falls short of."""
+    net = hp.mlp(6, (20, 20), 3, activation="tanh", weight_scale=0.8, key=jax.random.key(1))
+    x = inputs(64)
+    still = hp.settle(net, x, solver=hp.Anderson(tolerance=1e-13)).state
+    noisy = hp.TimeSteps(60, dt=dt, window=window, noise=hp.Noise(1e-3))
+    problem = FixedPoint.of(net, x)
+    draw = jax.jit(lambda key: settle_problem(problem, dataclasses.replace(noisy, key=key), still).state)
+    energy = np.zeros(64)
+    for key in jax.random.split(jax.random.key(0), 50):
+        energy += sum(np.sum(np.square(a - b), -1) for a, b in zip(draw(key), still, strict=True)) / 50
+    predicted = np.asarray(noise_in_state(problem, still, noisy))
+    assert np.sqrt(energy.mean()) == pytest.approx(np.sqrt(np.mean(predicted**2)), rel=0.07)
+    leak = np.sqrt(dt / (2 - dt) / window)
+    slopes = sum(np.sum((1 - np.square(s)) ** 2, -1) for s in still)
+    assert np.sqrt(energy.mean()) > 1.1 * 1e-3 * leak * np.sqrt(slopes.mean())
 
 
 def test_keys_decide(net):

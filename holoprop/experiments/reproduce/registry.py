@@ -97,6 +97,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         _minutes(0.5, 20.0, 60.0),
         "automatic_circle",
     ),
+    Experiment(
+        "automatic-circle-mnist",
+        "The automatic circle while a network learns MNIST, against P1's fixed radius at every hundredth step",
+        "holoprop: acceptance of the automatic circle",
+        "mnist",
+        _minutes(0.5, 5.0, 15.0),
+        "automatic_circle_mnist",
+    ),
 )
 
 

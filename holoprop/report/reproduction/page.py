@@ -9,7 +9,15 @@ from holoprop.experiments.run_folder import write_text
 from holoprop.report.drawing import inline_svg
 from holoprop.report.frame import single_page, tile
 from holoprop.report.markup import Markup, element, joined, panel, section, table
-from holoprop.report.reproduction import automatic_circle, calibration, hep_fig2c, hep_fig2d, hep_fig3ab, hep_fig3c
+from holoprop.report.reproduction import (
+    automatic_circle,
+    automatic_circle_mnist,
+    calibration,
+    hep_fig2c,
+    hep_fig2d,
+    hep_fig3ab,
+    hep_fig3c,
+)
 from holoprop.report.reproduction.picture import Picture
 from holoprop.report.wording import date, duration, scientific, shown
 
@@ -21,6 +29,7 @@ _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
     "hep-fig3c": hep_fig3c.pictures,
     "calibration": calibration.pictures,
     "automatic-circle": automatic_circle.pictures,
+    "automatic-circle-mnist": automatic_circle_mnist.pictures,
 }
 
 

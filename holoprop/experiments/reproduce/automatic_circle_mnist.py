@@ -1,0 +1,157 @@
+"""The automatic circle while a network learns: P1's on MNIST, against P1's fixed radius at every hundredth step.
+
+The network is trained with the automatic circle, its memory handed from step to step; at each check both circles are
+asked for the same batch's gradient and compared with the exact one, in double precision.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from holoprop.data.batches import epoch_batches
+from holoprop.experiments.building import build_experiment
+from holoprop.experiments.reproduce.automatic_circle import P1_RADIUS
+from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
+from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.sources import load_config
+from holoprop.gradient.agreement import alignment
+from holoprop.gradient.exact import Implicit
+from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.network.base import State
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.solver import Progress
+from holoprop.train.step import initial_train_state, train_step
+
+PRESET = "mnist-mlp"
+_EVERY = 100
+_SIZES: dict[Scale, tuple[int, int, tuple[int, ...]]] = {
+    "smoke": (20, 10, (4,)),
+    "small": (3000, _EVERY, (4, 10)),
+    "paper": (9000, _EVERY, (4, 10)),
+}
+"""Steps, steps between checks, numbers of points."""
+
+
+def run(scale: Scale, seed: int | None, report: Report) -> Findings:
+    """Train once for each number of points, and measure `1 − cosine` of both circles, `(circles, checks)`."""
+    steps, every, circles = _SIZES[scale]
+    config = load_config(PRESET, [] if seed is None else [f"training.seed={seed}"])
+    experiment, training = build_experiment(config), config.training
+    x, y = experiment.train
+    at = np.arange(0, steps + 1, every)
+    lack = {name: np.full((len(circles), len(at)), np.nan) for name in ("automatic", "fixed")}
+    predicted, losses = np.full((len(circles), len(at)), np.nan), np.full((len(circles), len(at)), np.nan)
+    radii = np.full((len(circles), len(at), 3), np.nan)
+    outside = np.zeros((len(circles), len(at)))
+    for c, points in enumerate(circles):
+        automatic, fixed = Holomorphic(points=points), Holomorphic(points=points, radius=P1_RADIUS)
+        state = initial_train_state(experiment.net, automatic, experiment.optimizer, training.batch_size)
+        key = jax.random.key(training.seed)
+        batches = itertools.chain.from_iterable(
+            epoch_batches(len(x), training.batch_size, seed=training.seed, epoch=epoch) for epoch in itertools.count()
+        )
+        for step in range(steps + 1):
+            chosen = next(batches)
+            batch = jnp.asarray(x[chosen]), jnp.asarray(y[chosen])
+            if step % every == 0:
+                k = step // every
+                own, other = automatic(state.net, *batch, memory=state.memory), fixed(state.net, *batch)
+                exact = _exact(state.net, *batch, own.rest.state)
+                for name, estimate in (("automatic", own), ("fixed", other)):
+                    lack[name][c, k] = 1 - alignment(estimate.gradient, exact).total.cosine
+                losses[c, k] = float(own.loss)
+                predicted[c, k] = float(own.certificate.batch_error)
+                radii[c, k] = np.quantile(np.abs(np.asarray(own.certificate.betas[0])), [0, 0.5, 1])
+                spectrum = other.certificate.spectrum
+                assert spectrum is not None
+                limit = np.asarray(spectrum.radius_of_convergence)
+                outside[c, k] = np.mean(limit < P1_RADIUS)
+                report(
+                    f"{points} points, step {step}: 1 − cosine {lack['automatic'][c, k]:.1e}, "
+                    f"at r = {P1_RADIUS:g} {lack['fixed'][c, k]:.1e}"
+                )
+            state, _ = train_step(state, *batch, jax.random.fold_in(key, step), automatic, experiment.optimizer)
+    arrays = {
+        "points": np.array(circles),
+        "steps": at,
+        "automatic": lack["automatic"],
+        "fixed": lack["fixed"],
+        "predicted": predicted,
+        "losses": losses,
+        "radii": radii,
+        "outside": outside,
+    }
+    settings = {
+        "preset": f"{PRESET}, trained with the automatic circle",
+        "batch": training.batch_size,
+        "steps": f"{steps}, checked at every {every}th",
+        "points N": ", ".join(map(str, circles)),
+        "seed": training.seed,
+        "precision": "float32; the exact gradient and the cosine in float64",
+    }
+    return Findings(settings, _claims(arrays), [_table(arrays)], arrays)
+
+
+class _Onward(Anderson):
+    """Anderson mixing from a given state: a network with several rest states must come to the same one."""
+
+    start: State | None = None
+
+    def init(self, problem: FixedPoint, state: State) -> Progress:
+        """Return the progress before the first sweep, from `start`."""
+        return super().init(problem, state if self.start is None else self.start)
+
+
+def _exact(net: PyTree, x: Array, y: Array, at: State) -> PyTree:
+    """The implicit gradient in double precision, of the rest state next to `at`."""
+    with jax.enable_x64(True):
+        wide, start, x = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), (net, at, x))
+        return Implicit(solver=_Onward(tolerance=1e-10, start=start))(wide, x, np.asarray(y)).gradient
+
+
+def worst_ratios(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return, for each number of points, the largest ratio of the two circles' `1 − cosine`: below 1, never worse."""
+    return np.max(arrays["automatic"] / arrays["fixed"], axis=-1)
+
+
+def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
+    return [
+        Claim(
+            f"{points} points: 1 − cosine of the automatic circle over that of r = {P1_RADIUS:g}, worst of "
+            f"{len(arrays['steps'])} checks",
+            float(ratio),
+            "≤",
+            1.0,
+            "this project",
+        )
+        for points, ratio in zip(arrays["points"].tolist(), worst_ratios(arrays), strict=True)
+    ]
+
+
+def _table(arrays: dict[str, np.ndarray]) -> Table:
+    rows = []
+    for c, points in enumerate(arrays["points"].tolist()):
+        own, other = arrays["automatic"][c], arrays["fixed"][c]
+        low, high = arrays["radii"][c, :, 0].min(), arrays["radii"][c, :, 2].max()
+        rows.append(
+            (
+                points,
+                *(float(value) for lack in (own, other) for value in (np.median(lack), lack.max())),
+                f"{low:.2g} to {high:.2g}",
+                f"{100 * arrays['outside'][c].mean():.1f} %",
+            )
+        )
+    columns = (
+        "N",
+        "automatic, median",
+        "worst",
+        f"r = {P1_RADIUS:g}, median",
+        "worst",
+        "automatic radii",
+        f"samples with R < {P1_RADIUS:g}",
+    )
+    return Table("1 − cosine to the exact gradient while the network learns", columns, rows)
