@@ -31,7 +31,7 @@ _PROBE = 30.0
 _SEEN = 3.0
 """How many times its error the probe's second coefficient must be to say anything."""
 _PROBE_TRUST = 0.5
-"""The radius of convergence that two points suggest is taken for this much of it."""
+"""The radius of convergence that the probe suggests is taken for this much of it, for more points than it has."""
 
 
 class CircleMemory(eqx.Module):
@@ -64,22 +64,28 @@ class Expectation(eqx.Module):
     """What is expected of each sample before its circle is settled.
 
     **Attributes:** `floor`: `(batch,)`, `τ`, the error at radius 1 that tolerance and noise make; `limit`: `(batch,)`,
-    the radius of convergence; `pull`: of the cost.
+    the radius of convergence; `pull`: of the cost; `probed`: whether a probe's two points are all that is known.
     """
 
     floor: Float[Array, " batch"]
     limit: Float[Array, " batch"]
     pull: Pull
+    probed: Bool[Array, ""]
 
     def best_radius(self, points: int) -> Float[Array, " batch"]:
         """Return the radius at which the parts of the error balance, for an aliasing error of `(r/R)^N`."""
-        return jnp.minimum(balanced(self.floor, -points * jnp.log(self.limit), points), NEAREST * self.limit)
+        limit = self._trusted(points)
+        return jnp.minimum(balanced(self.floor, -points * jnp.log(limit), points), NEAREST * limit)
 
     def best_error(self, points: int) -> Float[Array, ""]:
         """Return the error of the mean gradient at those radii, samples weighted with how hard their cost pulls."""
         radius = self.best_radius(points)
-        error = jnp.hypot((radius / self.limit) ** points, self.floor / radius)
+        error = jnp.hypot((radius / self._trusted(points)) ** points, self.floor / radius)
         return jnp.sum(error * self.pull.norm) / jnp.sum(self.pull.norm)
+
+    def _trusted(self, points: int) -> Float[Array, " batch"]:
+        """The limit as far as it can be trusted: two points see nothing of what more of them would suffer from."""
+        return self.limit if points == 2 else jnp.where(self.probed, _PROBE_TRUST, 1.0) * self.limit
 
 
 def expect(
@@ -112,11 +118,12 @@ def expect(
         size = _PROBE * jnp.sqrt(guess)
         probe = settle_on_circle(problem, target, free, 2, size, solver).spectrum
         seen = probe.shift > _SEEN * (probe.tolerance * probe.response * size + free.residual)
-        limit = jnp.where(seen, _PROBE_TRUST * probe.radius_of_convergence, FIRST_LIMIT)
-        return probe.tolerance * size, jnp.where(jnp.isfinite(limit), limit, FIRST_LIMIT)
+        limit = jnp.where(seen, probe.radius_of_convergence, FIRST_LIMIT / _PROBE_TRUST)
+        return probe.tolerance * size, jnp.where(jnp.isfinite(limit), limit, FIRST_LIMIT / _PROBE_TRUST)
 
     floor, limit = lax.cond(memory.known, remembered, probed)
-    return Expectation(floor.astype(dtype), limit.astype(dtype), pull)
+    probe = ~memory.known & ~jnp.asarray(noisy)
+    return Expectation(floor.astype(dtype), limit.astype(dtype), pull, probe)
 
 
 def choose_points(expected: Expectation, tolerance: float | None) -> Int[Array, ""]:

@@ -25,6 +25,8 @@ _CHANCE = 4.0
 """A coefficient is seen if its energy is above that of noise by so many standard deviations."""
 _UNSURE = 0.1
 """How far the energy of noise itself may be off, relative."""
+_ANYTHING = 0.3
+"""A coefficient that is not seen is taken to be no larger than this, relative to the first, whatever the noise."""
 _OUTSIDE = 0.4
 """Aliasing as large as this says that some sample's circle lies beyond its radius of convergence."""
 _CAUTION = 0.85
@@ -37,6 +39,8 @@ _GROWTH = 4.0
 """How much larger a circle becomes at most."""
 _BLEND = 0.25
 """How much of what one step shows goes into the memory."""
+_HASTE = 0.5
+"""The same if the circle was too large."""
 _GAIN = 2.0
 """A second circle is settled if it makes the predicted error smaller by this factor."""
 
@@ -83,19 +87,21 @@ def _better_radius(said: "Pooled", points: int) -> tuple[Float[Array, ""], Float
     retreat = _RETREAT * said.radius
     limit = jnp.where(said.inside, said.radius * said.aliasing ** (-1 / points), retreat / NEAREST)
     best = _CAUTION * said.radius * balanced(said.noise, jnp.log(said.aliasing), points)
-    best = jnp.minimum(jnp.minimum(best, NEAREST * limit), _GROWTH * said.radius)
-    return jnp.where(said.inside, best, retreat), limit
+    best = jnp.minimum(best, jnp.where(said.seen, NEAREST * limit, _GROWTH * said.radius))
+    best = jnp.where(said.inside, best, retreat)
+    return best, jnp.maximum(limit, best / NEAREST)
 
 
 def _learnt(said: "Pooled", limit: Float[Array, ""], memory: CircleMemory, expected: Expectation) -> CircleMemory:
     pull = expected.pull
     log_limit = jnp.log(limit * jnp.mean(pull.curvature))
     log_floor = jnp.log(said.noise * said.radius * jnp.mean(pull.norm))
-    # What was seen has noise in it. Where nothing was, the limit is at least this; beyond it, all else is forgotten.
-    blended = memory.log_limit + _BLEND * (log_limit - memory.log_limit)
-    blended = jnp.where(said.seen, blended, jnp.maximum(memory.log_limit, log_limit))
+    # What was seen has noise in it; beyond the limit more haste is needed. Where nothing was, it is at least this.
+    share = jnp.where(said.inside, _BLEND, _HASTE)
+    blended = memory.log_limit + share * (log_limit - memory.log_limit)
+    blended = jnp.where(said.seen | ~said.inside, blended, jnp.maximum(memory.log_limit, log_limit))
     return CircleMemory(
-        jnp.where(memory.known & said.inside, blended, log_limit),
+        jnp.where(memory.known, blended, log_limit),
         jnp.where(memory.known, memory.log_floor + _BLEND * (log_floor - memory.log_floor), log_floor),
         jnp.ones_like(memory.known),
     )
@@ -144,7 +150,8 @@ def pooled(circle: Circle, points: int, neurons: int, deviation: Float[Array, " 
     hidden = jnp.sqrt(spread * left / first)
     aliasing, _, seen = extrapolate(relative[:, None], hidden[:, None])
     # Nothing seen: as much as two coefficients in a row can hide; one alone may vanish for a symmetry's sake.
-    most = hidden[1] ** (points / 2)
+    # And where noise could hide anything, a larger circle is the better guess.
+    most = jnp.minimum(hidden[1], _ANYTHING) ** (points / 2)
     known = jnp.hypot(jnp.where(seen[0], aliasing[0], 0), jnp.sqrt(lost / first))
     tiny = jnp.finfo(noise.dtype).tiny ** 0.5
     return Pooled(
