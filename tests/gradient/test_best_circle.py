@@ -112,8 +112,8 @@ def circle(coefficients, radius, deviation, points, samples=40, neurons=50):
 
 
 def test_a_batch_shows_what_noise_hides_of_its_samples(x64):
-    """Oracle: the coefficients that the states were made of, the second well below what a sample's noise leaves."""
-    j, deviation = np.arange(1, 5), 0.5
+    """Oracle: the coefficients that the states were made of, the second below what a sample's noise leaves there."""
+    j, deviation = np.arange(1, 5), 0.35
     coefficients = 0.3 ** (j - 1) / j**1.2
     made = circle(coefficients, 0.3, deviation, 4)
     said = pooled(made, 4, 50, jnp.full(40, deviation))
