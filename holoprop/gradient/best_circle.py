@@ -1,7 +1,7 @@
 """The automatic circle: how large it should be for each sample, and how many points it should have.
 
 The predicted error of a sample, `e(r)² = (κ r^N)² + (τ/r)²`, has a part that grows with the radius (aliasing) and one
-that falls with it (solver tolerance, noise); both are read off the spectrum of a first circle (`certificate.py`). The
+that falls with it (solver tolerance); both are read off the spectrum of a first circle (`certificate.py`). The
 best radius is where they balance, `r^{N+1} = τ/(√N κ)`. A second circle, started from the power series of the first,
 is settled only if that promises a clearly smaller error.
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from holoprop.gradient.certificate import OK_BELOW
 from holoprop.gradient.circle import Circle, arrived, settle_on_circle
 from holoprop.gradient.contour import half_circle
-from holoprop.gradient.expectation import FIRST_LIMIT, NEAREST, CircleMemory, Expectation, Pull, balanced
+from holoprop.gradient.expectation import FIRST_LIMIT, GAIN, NEAREST, OUTSIDE, CircleMemory, Expectation, Pull, balanced
 from holoprop.gradient.nudged import repeat
 from holoprop.gradient.shared_circle import settle_on_shared_circle
 from holoprop.network.base import State
@@ -28,12 +28,8 @@ from holoprop.settling.time_stepping import is_noisy
 
 _ROUGH = 10.0
 """Aliasing so many times what the radius of convergence makes of it is taken for an error of the solver."""
-_OUTSIDE = 0.4
-"""A circle whose aliasing is predicted to be this large may lie beyond the radius of convergence."""
 _BEYOND = 0.3
 """A circle beyond the radius of convergence says nothing but that: `R` is taken for this much of its radius."""
-_GAIN = 2.0
-"""A second circle is settled for samples whose predicted error it makes smaller by this factor."""
 
 
 def settle_on_best_circle(
@@ -49,8 +45,13 @@ def settle_on_best_circle(
 ) -> tuple[Circle, CircleMemory]:
     """Settle on a circle of which each sample has its own radius, the one with the smallest predicted error.
 
-    **Arguments:** `tolerance`: a relative error that is good enough, or `None` for the best there is; `memory`: of the
-    last step; `expected`: what `expect` says.
+    With a noisy solver all samples share one, as `settle_on_shared_circle` chooses it.
+
+    **Arguments:** `free`: the free rest states; `points`: `N`; `tolerance`: a relative error that is good enough, or
+    `None` for the best there is; `solver`: of the nudged states; `memory`: of the last step; `expected`: what `expect`
+    says; `key`: of the noise.
+
+    **Returns:** the circle, and what to remember of it.
     """
     if is_noisy(solver):
         return settle_on_shared_circle(problem, target, free, points, tolerance, solver, memory, expected, key)
@@ -79,7 +80,7 @@ def _better_radius(
     typical = jnp.exp(_mean(jnp.log(limit * pull.curvature), weight, memory.log_limit)) / pull.curvature
     typical = jnp.where(memory.known | jnp.any(known), typical, FIRST_LIMIT)
     tiny = jnp.finfo(radius.dtype).tiny
-    floor = jnp.maximum(jnp.hypot(spectrum.tolerance, spectrum.noise), tiny)
+    floor = jnp.maximum(spectrum.tolerance, tiny)
     unseen = jnp.isnan(limit)
     limit = jnp.where(unseen, typical, limit)
     # High coefficients far above what the clear ones lead one to expect are the solver's error, not the network's.
@@ -89,13 +90,13 @@ def _better_radius(
     alias = jnp.maximum(jnp.where(unseen | rough, smooth, spectrum.aliasing), tiny)
     best = jnp.minimum(radius * balanced(floor, jnp.log(alias), points), NEAREST * limit)
     # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
-    fine = there & jnp.isfinite(best) & (alias < _OUTSIDE)
+    fine = there & jnp.isfinite(best) & (alias < OUTSIDE)
     retreat = balanced(floor, -points * jnp.log(jnp.asarray(_BEYOND, floor.dtype)), points)
     best = jnp.where(fine, best, radius * jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
     expected = jnp.hypot(alias, floor)
-    moves = ~fine | (expected > _GAIN * promised)
+    moves = ~fine | (expected > GAIN * promised)
     if tolerance is not None:
         # Of the mean gradient: a sample that hardly responds may be as wrong as it likes.
         share = spectrum.response / jnp.sum(jnp.where(there, spectrum.response, 0))
@@ -146,7 +147,7 @@ def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " b
 
 def _learnt(circle: Circle, memory: CircleMemory, pull: Pull) -> CircleMemory:
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
-    floor = jnp.hypot(spectrum.tolerance, spectrum.noise) * radius
+    floor = spectrum.tolerance * radius
     limit = spectrum.radius_of_convergence
     weight = jnp.where(jnp.isfinite(floor) & (floor > 0), _trust(circle), 0)
     return CircleMemory(

@@ -40,16 +40,17 @@ def settle_on_circle(
     key: PRNGKeyArray | None = None,
     *,
     polish: bool = False,
+    noise: Float[Array, " batch"] | None = None,
 ) -> Circle:
     """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest.
 
-    With a noisy solver all points are visited in turn, from the free state; else `polish` asks for a little more than
-    the solver's tolerance.
+    With a noisy solver all points are visited in turn, from the free state, and `noise` is how far that makes a state
+    deviate, if it is known; else `polish` asks for a little more than the solver's tolerance.
     """
     if isinstance(solver, TimeSteps) and solver.noise is not None:
         betas, weights = nudges(problem, points, radius)
         _, nudged = turn(problem, target, betas, free.state, solver, key)
-        noise = noise_in_state(problem, free.state, solver)
+        noise = noise_in_state(problem, free.state, solver) if noise is None else noise
         return Circle(
             betas, weights, nudged, turn_spectrum(problem, target, free, nudged, betas, points, noise, noisy=True)
         )

@@ -1,5 +1,7 @@
 """What is expected of each sample before its circle is settled: from the memory of earlier steps, or from a probe.
 
+Under noise, in which a probe would drown, something is assumed at the first step, and all samples get the same.
+
 What carries over from sample to sample is not the radius of convergence `R` but `R` in units of the sample's own cost:
 a sample that has been learned pulls weakly on the outputs, and takes a nudge larger by as much.
 """
@@ -24,6 +26,10 @@ NEAREST = 0.7
 """A circle comes at most this near to the estimated radius of convergence."""
 FIRST_LIMIT = 1.0
 """The radius of convergence that is assumed before anything is known."""
+OUTSIDE = 0.4
+"""A circle whose aliasing is predicted to be this large may lie beyond the radius of convergence."""
+GAIN = 2.0
+"""A second circle is settled where it makes the predicted error smaller by this factor."""
 _FIRST_RESPONSE = 0.3
 """The response, relative to the state's size, that is assumed where a probe would drown in noise."""
 _PROBE = 30.0
@@ -64,12 +70,14 @@ class Expectation(eqx.Module):
     """What is expected of each sample before its circle is settled.
 
     **Attributes:** `floor`: `(batch,)`, `τ`, the error at radius 1 that tolerance and noise make; `limit`: `(batch,)`,
-    the radius of convergence; `pull`: of the cost; `probed`: whether a probe's two points are all that is known.
+    the radius of convergence; `pull`: of the cost; `noise`: `(batch,)`, how far noise makes a state deviate; `probed`:
+    whether a probe's two points are all that is known.
     """
 
     floor: Float[Array, " batch"]
     limit: Float[Array, " batch"]
     pull: Pull
+    noise: Float[Array, " batch"]
     probed: Bool[Array, ""]
 
     def best_radius(self, points: int) -> Float[Array, " batch"]:
@@ -95,12 +103,16 @@ def expect(
     solver: AbstractSolver,
     memory: CircleMemory,
 ) -> Expectation:
-    """Return what the memory says of each sample, or else a probe: two tiny real nudges."""
+    """Return what the memory says of each sample, or else a probe, two tiny real nudges; under noise an assumption.
+
+    **Arguments:** `free`: the free rest states; `solver`: of the nudged states; `memory`: of the last step.
+    """
     pull = pull_of(problem, target, free)
     dtype = free.residual.dtype
     eps = float(jnp.finfo(dtype).eps)
     size = jnp.sqrt(sum(jnp.sum(s.reshape(s.shape[0], -1) ** 2, -1) for s in free.state))
-    lost = jnp.hypot(free.residual, noise_in_state(problem, free.state, solver))
+    noise = noise_in_state(problem, free.state, solver)
+    lost = jnp.hypot(free.residual, noise)
     guess = jnp.clip(jnp.maximum(lost, eps * size) / jnp.maximum(size, eps), 1e-13, 0.4)
 
     noisy = is_noisy(solver)
@@ -115,22 +127,22 @@ def expect(
         if noisy:
             return jnp.full_like(guess, jnp.mean(guess)) / _FIRST_RESPONSE, jnp.full_like(guess, FIRST_LIMIT)
         # Large enough for the second coefficient to show, at a radius of convergence of a few units.
-        size = _PROBE * jnp.sqrt(guess)
-        probe = settle_on_circle(problem, target, free, 2, size, solver).spectrum
-        seen = probe.shift > _SEEN * (probe.tolerance * probe.response * size + free.residual)
+        nudge = _PROBE * jnp.sqrt(guess)
+        probe = settle_on_circle(problem, target, free, 2, nudge, solver).spectrum
+        seen = probe.shift > _SEEN * (probe.tolerance * probe.response * nudge + free.residual)
         limit = jnp.where(seen, probe.radius_of_convergence, FIRST_LIMIT / _PROBE_TRUST)
-        return probe.tolerance * size, jnp.where(jnp.isfinite(limit), limit, FIRST_LIMIT / _PROBE_TRUST)
+        return probe.tolerance * nudge, jnp.where(jnp.isfinite(limit), limit, FIRST_LIMIT / _PROBE_TRUST)
 
     floor, limit = lax.cond(memory.known, remembered, probed)
     probe = ~memory.known & ~jnp.asarray(noisy)
-    return Expectation(floor.astype(dtype), limit.astype(dtype), pull, probe)
+    return Expectation(floor.astype(dtype), limit.astype(dtype), pull, noise, probe)
 
 
 def choose_points(expected: Expectation, tolerance: float | None) -> Int[Array, ""]:
     """Return the index in `POINTS` of the fewest points that will do.
 
     Those whose expected error is within `tolerance`; without one, those beyond which twice as many do not halve the
-    error. If none is good enough, the best.
+    error. If none meets the tolerance, the best.
     """
     errors = jnp.stack([expected.best_error(points) for points in POINTS])
     enough = errors <= tolerance if tolerance is not None else errors <= 2 * jnp.append(errors[1:], errors[-1])

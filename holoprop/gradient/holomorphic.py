@@ -3,7 +3,7 @@
     g_N = (1/N) Σ_k (1/β_k) ∂F/∂θ(s_{β_k}),    β_k = r·e^{2πik/N},    g_N − dℒ/dθ = O(r^N)        (P1)
 
 The circle must not enclose a singularity of `β ↦ s_β`: beyond the radius of convergence the estimate is wrong however
-large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`circle.py`).
+large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`best_circle.py`).
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Holomorphic(AbstractEstimator):
       beyond which twice as many do not halve the error. Four circles are compiled.
     - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
       smallest predicted error, from the spectrum of a first circle, and from the memory of the last step if it is
-      handed back.
+      handed back. With noise one for the whole batch, which is found over steps: hand the memory back.
     - `tolerance`: with `radius="auto"`, a relative error that is good enough: no second circle is settled where the
       first one promises it. `None`: as small as can be.
     - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to

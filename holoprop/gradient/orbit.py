@@ -70,7 +70,8 @@ def circle_orbit(
 ) -> Orbit:
     """Settle all around a circle of nudges and return what every neuron does there.
 
-    Half of the circle is settled, as `Holomorphic` does it; the other half are its conjugates.
+    Half of the circle is settled, as `Holomorphic` does it; the other half are its conjugates. With noise, which has no
+    such symmetry, the whole circle is visited in turn.
 
     **Arguments:**
 

@@ -126,8 +126,11 @@ class TimeSteps(AbstractSolver):
 
 
 def keyed(solver: AbstractSolver, key: PRNGKeyArray | None, index: Int[Array, ""] | int = 0) -> AbstractSolver:
-    """Return `solver` with a key of its own, `fold_in(key, index)`, if it draws noise."""
-    if not is_noisy(solver) or key is None:
+    """Return `solver` with a key of its own, `fold_in(key, index)`, if it draws noise; without a key from its own."""
+    if not isinstance(solver, TimeSteps) or solver.noise is None:
+        return solver
+    key = solver.key if key is None else key
+    if key is None:
         return solver
     return dataclasses.replace(solver, key=jax.random.fold_in(key, index))
 
@@ -140,16 +143,19 @@ def is_noisy(solver: AbstractSolver) -> bool:
 def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) -> Float[Array, " batch"]:
     """Return the expected deviation of a noisy rest state, over the window, per sample; 0 without noise.
 
-    `η ‖σ'(a(s))‖ √(dt/(2 − dt))/√window` is what the noise of each step does, averaged by the leaky integration and the
-    window. What is left of the steps before, by recurrence, multiplies that by a factor for the batch: noise is drawn
-    once and carried along the dynamics linearised at `state`, with and without recurrence.
+    `η ‖σ'(a(s))‖ √(dt/(2 − dt) · c/w)` is what the noise of each step does, averaged by the leaky integration and by a
+    window of `w` steps, of which the integration makes `c = (1+ρ)/(1−ρ) − 2ρ(1−ρ^w)/(w(1−ρ)²)`, `ρ = 1 − dt`, depend on
+    each other. What comes back by recurrence multiplies that by a factor for the batch: noise is drawn once and carried
+    along the dynamics linearised at `state`, with and without recurrence.
     """
     real = jnp.finfo(problem.dtype).dtype
     if not isinstance(solver, TimeSteps) or solver.noise is None:
         return jnp.zeros(problem.lead, real)
     still = jax.tree.map(jnp.zeros_like, state)
     _, slope = jax.jvp(lambda d: problem.update(state, d), (still,), (jax.tree.map(jnp.ones_like, state),))
-    leak = (solver.dt / (2 - solver.dt) / solver.window) ** 0.5
+    rho, window = 1 - solver.dt, solver.window
+    dependent = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**window) / (window * (1 - rho) ** 2)
+    leak = (solver.dt / (2 - solver.dt) * dependent / window) ** 0.5
     alone = jnp.asarray(solver.noise.std).astype(real) * leak * norm(slope, len(problem.lead))
     return alone * _recurrent_gain(problem, state, slope, solver)
 
@@ -157,7 +163,7 @@ def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) ->
 def _recurrent_gain(problem: FixedPoint, state: State, slope: State, solver: TimeSteps) -> Float[Array, ""]:
     """Return by what factor recurrence enlarges the noise in the window's mean, root mean square over the batch."""
     _, carry = jax.linearize(problem.update, state)
-    steps = min(solver.max_steps, solver.window + math.ceil(_MEMORY / solver.dt))
+    steps = solver.window + math.ceil(_MEMORY / solver.dt)
     unit, still = Noise(1.0), jax.tree.map(jnp.zeros_like, state)
 
     def step(state: tuple[State, ...], time: Array) -> tuple[tuple[State, ...], None]:
@@ -176,10 +182,11 @@ def _recurrent_gain(problem: FixedPoint, state: State, slope: State, solver: Tim
         return (recurrent, alone, *sums), None
 
     (_, _, *totals), _ = lax.scan(step, (still,) * 4, jnp.arange(steps))
-    recurrent, alone = (jnp.sum(norm(total, len(problem.lead)) ** 2) for total in totals)
-    gain = jnp.sqrt(recurrent / jnp.maximum(alone, jnp.finfo(alone.dtype).tiny))
+    recurrent, alone = (norm(total, len(problem.lead)) ** 2 for total in totals)
     # Dynamics that do not contract have no such state.
-    return jnp.where(jnp.isfinite(gain), gain, 1.0)
+    usable = jnp.isfinite(recurrent) & jnp.isfinite(alone)
+    recurrent, alone = (jnp.sum(jnp.where(usable, energy, 0)) for energy in (recurrent, alone))
+    return jnp.where(alone > 0, jnp.sqrt(recurrent / jnp.where(alone > 0, alone, 1)), 1.0)
 
 
 def not_applicable(like: Float[Array, "*lead"]) -> Int[Array, "*lead"]:

@@ -1,5 +1,6 @@
 """The automatic circle. Oracles: the implicit gradient, the best of many fixed circles, the tolerance asked for."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 import holoprop as hp
 from holoprop.gradient.certificate import circle_spectrum
 from holoprop.gradient.circle import Circle
-from holoprop.gradient.contour import whole_circle
-from holoprop.gradient.shared_circle import pooled
+from holoprop.gradient.contour import half_circle, whole_circle
+from holoprop.gradient.shared_circle import better_radius, pooled
 from holoprop.gradient.turn import deviation_in_coefficient, folded
 
 
@@ -103,7 +104,7 @@ def circle(coefficients, radius, deviation, points, samples=40, neurons=50):
     noise = deviation / np.sqrt(neurons) * rng.normal(size=rise.shape)
     free = hp.Rest((jnp.zeros((samples, neurons)),), jnp.zeros(samples), *[jnp.zeros(samples, jnp.int32)] * 2)
     half = folded((jnp.asarray(rise + noise),), points)
-    betas = jnp.asarray(np.repeat(radius * unit[: len(half[0]), None], samples, axis=1))
+    betas = jnp.asarray(np.repeat(radius * half_circle(points)[0][:, None], samples, axis=1))
     lag = np.linalg.norm(np.einsum("k,kbn->bn", unit.conj() / points, rise + noise).imag, axis=-1)
     left = np.maximum(deviation_in_coefficient(jnp.full(samples, deviation), points), lag)
     spectrum = circle_spectrum(free, half, jax.tree.map(jnp.zeros_like, half), betas, points, jnp.asarray(left))
@@ -119,13 +120,24 @@ def test_a_batch_shows_what_noise_hides_of_its_samples(x64):
     said = pooled(made, 4, 50, jnp.full(40, deviation))
     assert bool(said.seen) and bool(said.inside) and float(said.radius) == pytest.approx(0.3)
     assert float(said.noise) == pytest.approx(deviation / np.sqrt(8), rel=0.1)
-    true = 0.3**4 / 5**1.2
+    true = 0.3**4 / 5**1.2  # of the same law; the certificate errs on the safe side, and noise adds to it
     assert true / 3 < float(said.aliasing) < 5 * true
     hidden = pooled(circle(np.array([1.0, 0.01]), 0.3, deviation, 4), 4, 50, jnp.full(40, deviation))
     assert not bool(hidden.seen) and bool(hidden.inside) and 1e-8 < float(hidden.aliasing) < 0.1
 
 
 def test_what_noise_cannot_have_done_is_a_lost_rest_state(x64):
+    """Oracle: the noise that the states were made with, expected as it is, and thirty times smaller."""
     made = circle(np.array([1.0, 0.3]), 0.3, 3.0, 4)
     assert bool(pooled(made, 4, 50, jnp.full(40, 3.0)).inside)
     assert not bool(pooled(made, 4, 50, jnp.full(40, 0.1)).inside)
+
+
+def test_a_circle_on_which_no_sample_arrives_teaches_only_to_be_smaller(x64):
+    made = circle(np.array([1.0, 0.3]), 0.3, 0.1, 4)
+    lost = eqx.tree_at(lambda c: c.nudged.status, made, jnp.full(made.betas.shape, hp.Status.diverged, jnp.int32))
+    said = pooled(lost, 4, 50, jnp.full(40, 0.1))
+    assert not bool(said.inside) and float(said.arrived) == 0 and float(said.radius) == pytest.approx(0.3)
+    assert all(np.isfinite(float(leaf)) for leaf in jax.tree.leaves(said))
+    radius, limit = better_radius(said, 4)
+    assert 0 < float(radius) < 0.15 and 0 < float(limit) < 0.3

@@ -58,7 +58,7 @@ def test_a_window_is_the_mean_of_the_last_states(net):
         np.testing.assert_allclose(mean, np.mean([state[layer] for state in single], 0), atol=1e-13)
 
 
-@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 5), (0.5, 1)])
+@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 5), (0.5, 1), (0.2, 10)])
 def test_noise_leaves_what_is_predicted(feedforward, dt, window):
     """Small noise: the deviation of a state's norm, over 400 samples alike, within 5 %."""
     x = jnp.broadcast_to(inputs(1), (400, 6))
@@ -73,7 +73,7 @@ def test_noise_leaves_what_is_predicted(feedforward, dt, window):
     assert shared < 3 * spread / 20
 
 
-@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 4), (0.4, 1)])
+@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 4), (0.4, 3)])
 def test_noise_that_comes_back_by_recurrence_is_predicted_too(x64, dt, window):
     """Oracle: the deviations of 50 draws, which one step's noise alone falls short of."""
     net = hp.mlp(6, (20, 20), 3, activation="tanh", weight_scale=0.8, key=jax.random.key(1))
@@ -87,9 +87,25 @@ def test_noise_that_comes_back_by_recurrence_is_predicted_too(x64, dt, window):
         energy += sum(np.sum(np.square(a - b), -1) for a, b in zip(draw(key), still, strict=True)) / 50
     predicted = np.asarray(noise_in_state(problem, still, noisy))
     assert np.sqrt(energy.mean()) == pytest.approx(np.sqrt(np.mean(predicted**2)), rel=0.07)
-    leak = np.sqrt(dt / (2 - dt) / window)
+    rho, steps = 1 - dt, np.arange(window)
+    leak = np.sqrt(dt / (2 - dt) * np.mean(rho ** np.abs(steps[:, None] - steps)))
     slopes = sum(np.sum((1 - np.square(s)) ** 2, -1) for s in still)
     assert np.sqrt(energy.mean()) > 1.1 * 1e-3 * leak * np.sqrt(slopes.mean())
+
+
+def test_a_key_of_the_solver_alone_gives_every_point_its_own_noise(x64, net):
+    """Noise alike at all points would cancel: oracle, the error with the same noise under the estimator's key."""
+    x, y = inputs(4), jnp.asarray([0, 1, 2, 0], jnp.int32)
+    exact = hp.Implicit(solver=hp.Anderson(tolerance=1e-12))(net, x, y).gradient
+
+    def error(own: bool, seed: int) -> float:
+        key = jax.random.key(seed)
+        steps = hp.TimeSteps(30, noise=hp.Noise(0.05), key=key if own else None)
+        estimate = hp.Holomorphic(4, 0.2, nudged_solver=steps, unsettled="keep")(net, x, y, key=None if own else key)
+        return hp.alignment(estimate.gradient, exact).total.relative_error
+
+    own, given = (np.mean([error(which, seed) for seed in range(5)]) for which in (True, False))
+    assert own == pytest.approx(given, rel=0.5) and own > 0.05
 
 
 def test_keys_decide(net):
