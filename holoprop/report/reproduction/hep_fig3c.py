@@ -18,16 +18,16 @@ def pictures(outcome: Outcome) -> list[Picture]:
             "sweep",
             "cosine against the nudge under noise",
             "Cosine to the true gradient under noise; hollow: published values that are known. A small nudge drowns in "
-            "noise. One large nudge adds bias instead; fifteen around a circle do not. The bar is the automatic "
-            "circle, over the radii it chose for the samples. (The published noise was one draw for the whole batch; "
-            "here each sample has its own, which averages better.)",
+            "noise. One large nudge adds bias instead; fifteen around a circle do not. The diamond is the automatic "
+            "circle, at the radius it chose for the batch. (The published noise was one draw for the whole batch; here "
+            "each sample has its own, which averages better.)",
         ),
         Picture(
             _lack(outcome.arrays),
             "lack",
             "one minus cosine against the nudge under noise",
-            "The same as 1 − cosine, upwards is better: one line a draw of the noise. The automatic circle, one bar a "
-            "draw, balances the noise of each sample against its aliasing.",
+            "The same as 1 − cosine, upwards is better: one line a draw of the noise. The automatic circle, one "
+            "diamond a draw, balances noise against aliasing.",
         ),
     ]
 
@@ -52,12 +52,11 @@ def _lack(arrays: dict[str, np.ndarray]) -> Figure:
             hollow(axes, published[:, 0], np.log10(1 - published[:, 1]), colour, marker)
         for k, (radius, cosines) in enumerate(zip(arrays["automatic_radius"], arrays["automatic"], strict=True)):
             axes.plot(
-                [radius.min(), radius.max()],
-                [np.log10(1 - cosines[-1])] * 2,
-                "|-",
+                [np.median(radius)],
+                [np.log10(1 - cosines[-1])],
+                "D",
                 color=COLOURS["green"],
-                linewidth=1.8,
-                markersize=8,
+                markersize=6,
                 label="automatic circle" if k == 0 else None,
                 zorder=5,
             )
@@ -77,12 +76,11 @@ def _sweep(arrays: dict[str, np.ndarray]) -> Figure:
             axes.plot(betas, arrays[name].mean(0), marker=marker, color=COLOURS[colour], label=label, zorder=3)
         radius, cosine = arrays["automatic_radius"], float(arrays["automatic"][:, -1].mean())
         axes.plot(
-            [radius.min(), radius.max()],
-            [cosine, cosine],
-            "|-",
+            [np.median(radius)],
+            [cosine],
+            "D",
             color=COLOURS["green"],
-            linewidth=2.4,
-            markersize=12,
+            markersize=7,
             label="automatic circle",
             zorder=5,
         )
