@@ -52,7 +52,9 @@ def test_memory_lays_the_first_circle(x64, case):
 def test_points_are_as_many_as_the_tolerance_needs(x64, case):
     used = []
     for tolerance in (1e-2, 1e-7):
-        found, estimate = error(case, hp.Holomorphic("auto", tolerance=tolerance, solver=hp.Anderson(tolerance=1e-10)))
+        found, estimate = error(
+            case, hp.Holomorphic("auto", tolerance=tolerance, solver=hp.Alternating(tolerance=1e-10))
+        )
         spectrum = estimate.certificate.spectrum
         assert spectrum is not None and found < 3 * tolerance
         used.append(int(np.isfinite(np.asarray(spectrum.norms[0])).sum()))

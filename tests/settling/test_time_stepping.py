@@ -73,7 +73,7 @@ def test_noise_leaves_what_is_predicted(feedforward, dt, window):
     assert shared < 3 * spread / 20
 
 
-@pytest.mark.parametrize(("dt", "window"), [(1.0, 1), (1.0, 4), (0.4, 3)])
+@pytest.mark.parametrize(("dt", "window"), [(1.0, 4), (0.4, 3)])
 def test_noise_that_comes_back_by_recurrence_is_predicted_too(x64, dt, window):
     """Oracle: the deviations of 50 draws, which one step's noise alone falls short of."""
     net = hp.mlp(6, (20, 20), 3, activation="tanh", weight_scale=0.8, key=jax.random.key(1))
