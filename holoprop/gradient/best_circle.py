@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from holoprop.gradient.certificate import OK_BELOW
 from holoprop.gradient.circle import Circle, arrived, settle_on_circle
 from holoprop.gradient.contour import half_circle
-from holoprop.gradient.expectation import FIRST_LIMIT, GAIN, NEAREST, OUTSIDE, CircleMemory, Expectation, Pull, balanced
+from holoprop.gradient.expectation import FIRST_LIMIT, GAIN, NEAREST, OUTSIDE, CircleMemory, Expectation, balanced
 from holoprop.gradient.nudged import repeat
 from holoprop.gradient.shared_circle import settle_on_shared_circle
 from holoprop.network.base import State
@@ -39,7 +39,6 @@ def settle_on_best_circle(
     points: int,
     tolerance: float | None,
     solver: AbstractSolver,
-    memory: CircleMemory,
     expected: Expectation,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Circle, CircleMemory]:
@@ -48,30 +47,29 @@ def settle_on_best_circle(
     With a noisy solver all samples share one, as `settle_on_shared_circle` chooses it.
 
     **Arguments:** `free`: the free rest states; `points`: `N`; `tolerance`: a relative error that is good enough, or
-    `None` for the best there is; `solver`: of the nudged states; `memory`: of the last step; `expected`: what `expect`
-    says; `key`: of the noise.
+    `None` for the best there is; `solver`: of the nudged states; `expected`: what `expect` says; `key`: of the noise.
 
     **Returns:** the circle, and what to remember of it.
     """
     if is_noisy(solver):
-        return settle_on_shared_circle(problem, target, free, points, tolerance, solver, memory, expected, key)
-    radius, pull, polish = expected.best_radius(points), expected.pull, tolerance is None
+        return settle_on_shared_circle(problem, target, free, points, tolerance, solver, expected, key)
+    radius, polish = expected.best_radius(points), tolerance is None
     first = settle_on_circle(problem, target, free, points, radius, solver, polish=polish)
-    radius, moves = _better_radius(first, points, tolerance, memory, pull)
+    radius, moves = _better_radius(first, points, tolerance, expected)
 
     def again(first: Circle) -> Circle:
         start = _continued(free, first, points, radius)
         return _better(first, settle_on_circle(problem, target, free, points, radius, solver, start, polish=polish))
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
-    return circle, _learnt(circle, memory, pull)
+    return circle, _learnt(circle, expected)
 
 
 def _better_radius(
-    circle: Circle, points: int, tolerance: float | None, memory: CircleMemory, pull: Pull
+    circle: Circle, points: int, tolerance: float | None, expected: Expectation
 ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"]]:
     """Return the radius of the smallest predicted error, and for which samples it is worth another circle."""
-    spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
+    spectrum, radius, memory, pull = circle.spectrum, jnp.abs(circle.betas[0]), expected.memory, expected.pull
     there = arrived(circle.nudged)
     limit = spectrum.radius_of_convergence
     # Where no higher coefficient is seen nothing is known; what the others say is the best guess.
@@ -95,13 +93,13 @@ def _better_radius(
     best = jnp.where(fine, best, radius * jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
-    expected = jnp.hypot(alias, floor)
-    moves = ~fine | (expected > GAIN * promised)
+    error = jnp.hypot(alias, floor)
+    moves = ~fine | (error > GAIN * promised)
     if tolerance is not None:
         # Of the mean gradient: a sample that hardly responds may be as wrong as it likes.
         share = spectrum.response / jnp.sum(jnp.where(there, spectrum.response, 0))
-        wrong = jnp.sum(jnp.where(there, expected * share, 0)) > tolerance
-        moves = ~there | (moves & wrong & (expected * share * share.size > tolerance))
+        wrong = jnp.sum(jnp.where(there, error * share, 0)) > tolerance
+        moves = ~there | (moves & wrong & (error * share * share.size > tolerance))
     return jnp.where(moves, best, radius), moves
 
 
@@ -145,8 +143,8 @@ def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " b
     return where_sample(usable, started, rested)
 
 
-def _learnt(circle: Circle, memory: CircleMemory, pull: Pull) -> CircleMemory:
-    spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
+def _learnt(circle: Circle, expected: Expectation) -> CircleMemory:
+    spectrum, radius, memory, pull = circle.spectrum, jnp.abs(circle.betas[0]), expected.memory, expected.pull
     floor = spectrum.tolerance * radius
     limit = spectrum.radius_of_convergence
     weight = jnp.where(jnp.isfinite(floor) & (floor > 0), _trust(circle), 0)

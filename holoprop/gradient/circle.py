@@ -17,7 +17,7 @@ from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, where_sample
-from holoprop.settling.time_stepping import TimeSteps, noise_in_state
+from holoprop.settling.time_stepping import is_noisy, noise_in_state
 
 
 class Circle(eqx.Module):
@@ -47,7 +47,7 @@ def settle_on_circle(
     With a noisy solver all points are visited in turn, from the free state, and `noise` is how far that makes a state
     deviate, if it is known; else `polish` asks for a little more than the solver's tolerance.
     """
-    if isinstance(solver, TimeSteps) and solver.noise is not None:
+    if is_noisy(solver):
         betas, weights = nudges(problem, points, radius)
         _, nudged = turn(problem, target, betas, free.state, solver, key)
         noise = noise_in_state(problem, free.state, solver) if noise is None else noise

@@ -29,7 +29,7 @@ from holoprop.gradient.estimate import (
     sample_weights,
 )
 from holoprop.gradient.nudged import drop, read_out
-from holoprop.network.base import AbstractNetwork, State, parameter_dtype
+from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, cost_gradient
 from holoprop.settling.rest import Rest
@@ -77,7 +77,30 @@ class Implicit(AbstractEstimator):
         """Return the exact gradient for inputs `x` and one-hot `target`; traceable."""
         dtype = parameter_dtype(net)
         x, target = x.astype(dtype), target.astype(dtype)
-        free = settle_problem(FixedPoint.of(net, x), self.solver)
+        return self._at(net, x, target, settle_problem(FixedPoint.of(net, x), self.solver))
+
+    def at_rest(self, net: AbstractNetwork, x: Inputs, y: Targets, rest: Rest) -> Estimate:
+        """Return the exact gradient at free rest states that are already there (compiled).
+
+        A network may have several rest states for one input; the gradient is that of the one in which it is.
+
+        **Arguments:** `x`: inputs `(batch, *net.input_shape)`, real; `y`: integer labels `(batch,)` or one-hot rows
+        `(batch, classes)`; `rest`: of `settle(net, x)`, layers `(batch, *shape)`, in the precision of the network.
+
+        **Raises:** `ValueError` if shapes do not fit.
+
+        ```python
+        hp.Implicit().at_rest(net, x, y, hp.settle(net, x)).gradient
+        ```
+        """
+        x, target = self.prepare(net, x, y)
+        wanted = [(x.shape[0], *shape) for shape in net.layer_shapes]
+        if (given := [jnp.shape(layer) for layer in rest.state]) != wanted:
+            raise ValueError(f"rest must hold layers of shapes {wanted}, got {given}: pass settle(net, x)")
+        return _compiled_at(self, net, x, target, rest)
+
+    def _at(self, net: AbstractNetwork, x: Array, target: Array, free: Rest) -> Estimate:
+        dtype = parameter_dtype(net)
         clamped = jax.vmap(net.clamp)(x)
         error, solved = jax.vmap(lambda c, y, s: self._adjoint(net, c, y, s))(clamped, target, free.state)
         certificate = _certify_free(free, solved, self.unsettled)
@@ -126,6 +149,12 @@ class Implicit(AbstractEstimator):
         *rest, top = moved(error)
         wrong = sum(jnp.sum(jnp.square(p)) for p in (*rest, top - last))
         return error, wrong <= jnp.square(10 * tolerance) * jnp.sum(jnp.square(last))
+
+
+@eqx.filter_jit
+def _compiled_at(estimator: Implicit, net: AbstractNetwork, x: Array, target: Array, rest: Rest) -> Estimate:
+    dtype = parameter_dtype(net)
+    return estimator._at(net, x.astype(dtype), target.astype(dtype), rest)
 
 
 def _flatten(state: State) -> Float[Array, " neurons"]:

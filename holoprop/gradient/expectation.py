@@ -69,11 +69,12 @@ class Pull(eqx.Module):
 class Expectation(eqx.Module):
     """What is expected of each sample before its circle is settled.
 
-    **Attributes:** `floor`: `(batch,)`, `τ`, the error at radius 1 that tolerance and noise make; `limit`: `(batch,)`,
-    the radius of convergence; `pull`: of the cost; `noise`: `(batch,)`, how far noise makes a state deviate; `probed`:
-    whether a probe's two points are all that is known.
+    **Attributes:** `memory`: of the last step, on which it rests; `floor`: `(batch,)`, `τ`, the error at radius 1 that
+    tolerance and noise make; `limit`: `(batch,)`, the radius of convergence; `pull`: of the cost; `noise`: `(batch,)`,
+    how far noise makes a state deviate; `probed`: whether a probe's two points are all that is known.
     """
 
+    memory: CircleMemory
     floor: Float[Array, " batch"]
     limit: Float[Array, " batch"]
     pull: Pull
@@ -135,7 +136,7 @@ def expect(
 
     floor, limit = lax.cond(memory.known, remembered, probed)
     probe = ~memory.known & ~jnp.asarray(noisy)
-    return Expectation(floor.astype(dtype), limit.astype(dtype), pull, noise, probe)
+    return Expectation(memory, floor.astype(dtype), limit.astype(dtype), pull, noise, probe)
 
 
 def choose_points(expected: Expectation, tolerance: float | None) -> Int[Array, ""]:

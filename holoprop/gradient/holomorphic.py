@@ -139,7 +139,7 @@ class Holomorphic(AbstractEstimator):
         """Return the estimate of so many points, on the automatic circle if something is `expected`."""
         if expected is not None:
             circle, memory = settle_on_best_circle(
-                problem, target, free, points, self.tolerance, self._nudged_solver, memory, expected, key
+                problem, target, free, points, self.tolerance, self._nudged_solver, expected, key
             )
         else:
             radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(x.dtype)

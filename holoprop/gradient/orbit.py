@@ -138,7 +138,7 @@ def _settle(
     if isinstance(radius, str):
         memory = CircleMemory.fresh(free.residual.dtype)
         expected = expect(problem, target, free, nudged_solver, memory)
-        circle, _ = settle_on_best_circle(problem, target, free, points, None, nudged_solver, memory, expected, key)
+        circle, _ = settle_on_best_circle(problem, target, free, points, None, nudged_solver, expected, key)
     else:
         circle = settle_on_circle(problem, target, free, points, radius, nudged_solver, key=key)
     return free, circle

@@ -47,7 +47,6 @@ def settle_on_shared_circle(
     points: int,
     tolerance: float | None,
     solver: AbstractSolver,
-    memory: CircleMemory,
     expected: Expectation,
     key: PRNGKeyArray | None,
 ) -> tuple[Circle, CircleMemory]:
@@ -79,7 +78,7 @@ def settle_on_shared_circle(
 
     circle, helped = lax.cond(moves, again, lambda first: (first, jnp.ones_like(moves)), first)
     limit = jnp.where(helped, limit, said.radius / NEAREST)
-    return circle, _learnt(said, limit, memory, expected)
+    return circle, _learnt(said, limit, expected)
 
 
 def better_radius(said: "Pooled", points: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -92,8 +91,8 @@ def better_radius(said: "Pooled", points: int) -> tuple[Float[Array, ""], Float[
     return best, jnp.maximum(limit, best / NEAREST)
 
 
-def _learnt(said: "Pooled", limit: Float[Array, ""], memory: CircleMemory, expected: Expectation) -> CircleMemory:
-    pull = expected.pull
+def _learnt(said: "Pooled", limit: Float[Array, ""], expected: Expectation) -> CircleMemory:
+    memory, pull = expected.memory, expected.pull
     log_limit = jnp.log(limit * jnp.mean(pull.curvature))
     log_floor = jnp.log(said.noise * said.radius * jnp.mean(pull.norm))
     assumed = jnp.where(memory.known, memory.log_floor, jnp.log(jnp.mean(expected.floor) * jnp.mean(pull.norm)))

@@ -9,6 +9,7 @@ end with the status `not_applicable`.
 
 import dataclasses
 import math
+from typing import TypeGuard
 
 import equinox as eqx
 import jax
@@ -34,7 +35,7 @@ class Noise(eqx.Module):
     **Raises:** `ValueError` for a negative or infinite `std`.
     """
 
-    std: float = 0.01
+    std: float | Float[Array, ""] = 0.01
 
     def __check_init__(self) -> None:
         if isinstance(self.std, int | float) and not 0 <= self.std < float("inf"):
@@ -127,7 +128,7 @@ class TimeSteps(AbstractSolver):
 
 def keyed(solver: AbstractSolver, key: PRNGKeyArray | None, index: Int[Array, ""] | int = 0) -> AbstractSolver:
     """Return `solver` with a key of its own, `fold_in(key, index)`, if it draws noise; without a key from its own."""
-    if not isinstance(solver, TimeSteps) or solver.noise is None:
+    if not is_noisy(solver):
         return solver
     key = solver.key if key is None else key
     if key is None:
@@ -135,8 +136,8 @@ def keyed(solver: AbstractSolver, key: PRNGKeyArray | None, index: Int[Array, ""
     return dataclasses.replace(solver, key=jax.random.fold_in(key, index))
 
 
-def is_noisy(solver: AbstractSolver) -> bool:
-    """Return whether the solver draws noise."""
+def is_noisy(solver: AbstractSolver) -> TypeGuard[TimeSteps]:
+    """Return whether the solver draws noise: then it is `TimeSteps`."""
     return isinstance(solver, TimeSteps) and solver.noise is not None
 
 
@@ -145,48 +146,40 @@ def noise_in_state(problem: FixedPoint, state: State, solver: AbstractSolver) ->
 
     `η ‖σ'(a(s))‖ √(dt/(2 − dt) · c/w)` is what the noise of each step does, averaged by the leaky integration and by a
     window of `w` steps, of which the integration makes `c = (1+ρ)/(1−ρ) − 2ρ(1−ρ^w)/(w(1−ρ)²)`, `ρ = 1 − dt`, depend on
-    each other. What comes back by recurrence multiplies that by a factor for the batch: noise is drawn once and carried
-    along the dynamics linearised at `state`, with and without recurrence.
+    each other. What comes back by recurrence multiplies that by a factor for the batch.
     """
     real = jnp.finfo(problem.dtype).dtype
-    if not isinstance(solver, TimeSteps) or solver.noise is None:
+    if not is_noisy(solver) or solver.noise is None:
         return jnp.zeros(problem.lead, real)
     still = jax.tree.map(jnp.zeros_like, state)
     _, slope = jax.jvp(lambda d: problem.update(state, d), (still,), (jax.tree.map(jnp.ones_like, state),))
     rho, window = 1 - solver.dt, solver.window
     dependent = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**window) / (window * (1 - rho) ** 2)
     leak = (solver.dt / (2 - solver.dt) * dependent / window) ** 0.5
-    alone = jnp.asarray(solver.noise.std).astype(real) * leak * norm(slope, len(problem.lead))
-    return alone * _recurrent_gain(problem, state, slope, solver)
+    alone = leak * norm(slope, len(problem.lead))
+    return jnp.asarray(solver.noise.std).astype(real) * alone * _recurrent_gain(problem, state, alone, solver)
 
 
-def _recurrent_gain(problem: FixedPoint, state: State, slope: State, solver: TimeSteps) -> Float[Array, ""]:
-    """Return by what factor recurrence enlarges the noise in the window's mean, root mean square over the batch."""
-    _, carry = jax.linearize(problem.update, state)
+def _recurrent_gain(
+    problem: FixedPoint, state: State, alone: Float[Array, " batch"], solver: TimeSteps
+) -> Float[Array, ""]:
+    """Return by what factor recurrence enlarges the deviation `alone`, root mean square over the batch.
+
+    From one draw of the noise: how the state after some steps of the dynamics depends on the noise's size, near 0.
+    """
     steps = solver.window + math.ceil(_MEMORY / solver.dt)
-    unit, still = Noise(1.0), jax.tree.map(jnp.zeros_like, state)
 
-    def step(state: tuple[State, ...], time: Array) -> tuple[tuple[State, ...], None]:
-        drawn = unit.draw(problem, jax.random.fold_in(jax.random.key(0), time))
-        pushed = tuple(p * d for p, d in zip(slope, drawn, strict=True))
-        recurrent, alone = state[:2]
-        recurrent = tuple(
-            r + solver.dt * (c + p - r) for r, c, p in zip(recurrent, carry(recurrent), pushed, strict=True)
-        )
-        alone = tuple(a + solver.dt * (p - a) for a, p in zip(alone, pushed, strict=True))
-        counts = (time >= steps - solver.window).astype(slope[0].dtype)
-        sums = (
-            tuple(t + counts * s for t, s in zip(total, now, strict=True))
-            for total, now in zip(state[2:], (recurrent, alone), strict=True)
-        )
-        return (recurrent, alone, *sums), None
+    def after(std: Float[Array, ""]) -> State:
+        noisy = dataclasses.replace(solver, max_steps=steps, noise=Noise(std), key=jax.random.key(0))
+        return noisy.run(problem, state)[1].state
 
-    (_, _, *totals), _ = lax.scan(step, (still,) * 4, jnp.arange(steps))
-    recurrent, alone = (norm(total, len(problem.lead)) ** 2 for total in totals)
+    zero = jnp.zeros((), alone.dtype)
+    _, moved = jax.jvp(after, (zero,), (jnp.ones_like(zero),))
+    deviation = norm(moved, len(problem.lead))
     # Dynamics that do not contract have no such state.
-    usable = jnp.isfinite(recurrent) & jnp.isfinite(alone)
-    recurrent, alone = (jnp.sum(jnp.where(usable, energy, 0)) for energy in (recurrent, alone))
-    return jnp.where(alone > 0, jnp.sqrt(recurrent / jnp.where(alone > 0, alone, 1)), 1.0)
+    usable = jnp.isfinite(deviation)
+    found, expected = (jnp.sum(jnp.where(usable, each**2, 0)) for each in (deviation, alone))
+    return jnp.where(expected > 0, jnp.sqrt(found / jnp.where(expected > 0, expected, 1)), 1.0)
 
 
 def not_applicable(like: Float[Array, "*lead"]) -> Int[Array, "*lead"]:

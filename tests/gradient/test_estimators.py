@@ -154,3 +154,32 @@ def test_gradient_applies_with_optax(mild):
         rtol=1e-14,
     )
     assert hp.Implicit()(moved, x, y).loss < estimate.loss
+
+
+def test_at_rest_is_the_gradient_of_the_rest_state_that_is_given(x64):
+    """Oracle: finite differences of the loss, settling from that state; the network has two of them for one input."""
+    net = hp.mlp(3, (6, 6), 2, activation="tanh", weight_scale=3.0, key=jax.random.key(4))
+    x, y = jnp.zeros((1, 3)), jnp.zeros(1, jnp.int32)
+    one = tuple(jnp.ones((1, *shape)) for shape in net.layer_shapes)
+    rests = [hp.settle(net, x, solver=TIGHT, state=jax.tree.map(lambda s, k=k: k * s, one)) for k in (1.0, -1.0)]
+    assert all(bool(rest.settled.all()) for rest in rests)
+    assert np.abs(np.asarray(rests[0].state[-1] - rests[1].state[-1])).max() > 0.1
+    direction = hp.mlp(3, (6, 6), 2, activation="tanh", key=jax.random.key(5))
+    for rest in rests:
+
+        def loss(h: float, state=rest.state) -> float:
+            moved = jax.tree.map(lambda p, d: p + h * d, net, direction)
+            logits = moved.readout(tuple(s[0] for s in hp.settle(moved, x, solver=TIGHT, state=state).state))
+            return float(moved.cost(logits, jnp.asarray([1.0, 0.0])))
+
+        gradient = hp.Implicit().at_rest(net, x, y, rest).gradient
+        slope = sum(float(jnp.sum(a * b)) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+        assert slope == pytest.approx((loss(1e-5) - loss(-1e-5)) / 2e-5, rel=1e-6)
+
+
+def test_at_rest_wants_states_that_fit(mild):
+    net, x, y, truth = mild
+    same = hp.Implicit(solver=TIGHT).at_rest(net, x, y, truth.rest)
+    np.testing.assert_allclose(same.gradient.connections[0].weight, truth.gradient.connections[0].weight, rtol=1e-12)
+    with pytest.raises(ValueError, match="rest must hold layers of shapes"):
+        hp.Implicit().at_rest(net, x[:3], y[:3], truth.rest)

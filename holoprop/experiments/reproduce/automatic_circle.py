@@ -10,18 +10,18 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_batch, draw_hidden
+from holoprop.experiments.reproduce.exact_reference import exact_gradient_near, in_precision
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.registry import Report
-from holoprop.gradient.exact import Implicit
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating
+from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.time_stepping import Noise, TimeSteps
 
@@ -98,10 +98,9 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
             with jax.enable_x64(True):
                 net = shape.network(int(rng.integers(1 << 30)))
                 x, y = draw_batch(rng, shape, _BATCH)
-                truth = Implicit(solver=Anderson(tolerance=1e-12))(net, x, y).gradient
             for s, setting in enumerate(settings):
                 with jax.enable_x64(setting.dtype == "float64"):
-                    error = _error_of(_cast(net, setting.dtype), _cast(x, setting.dtype), y, truth, setting)
+                    error = _error_of(*in_precision((net, x), setting.dtype), y, setting)
                     for c, points in enumerate(circles):
                         at = (index, s, c)
                         for k, radius in enumerate(RADII):
@@ -155,18 +154,15 @@ def gains(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings
         return np.where(np.isnan(arrays["fixed"][..., at]), np.inf, arrays["fixed"][..., at] / arrays["automatic"])
 
 
-def _cast(tree: PyTree, dtype: str) -> PyTree:
-    """The same numbers in a precision that is by now the default one."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf).astype(dtype)), tree)
-
-
 def _error_of(
-    net: LayeredNetwork, x: Array, y: Array, truth: LayeredNetwork, setting: Setting
+    net: LayeredNetwork, x: Array, y: Array, setting: Setting
 ) -> Callable[..., tuple[float, np.ndarray, np.ndarray]]:
     """A function of an estimator and of how many steps it has learnt from, none by default.
 
     It returns the relative error of the mean gradient, the radii, and the estimated radii of convergence.
     """
+    free = settle(net, x, solver=setting.estimator(2, None).solver)
+    truth = exact_gradient_near(net, x, y, free.state)
     right = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(truth)]
     size = np.sqrt(sum((leaf**2).sum() for leaf in right))
     keys = jax.random.split(jax.random.key(5), _STEPS + _DRAWS)

@@ -9,22 +9,16 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PyTree
 
 from holoprop.data.batches import epoch_batches
 from holoprop.experiments.building import build_experiment
 from holoprop.experiments.reproduce.automatic_circle import P1_RADIUS
+from holoprop.experiments.reproduce.exact_reference import exact_gradient_near
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.registry import Report
 from holoprop.experiments.sources import load_config
 from holoprop.gradient.agreement import alignment
-from holoprop.gradient.exact import Implicit
 from holoprop.gradient.holomorphic import Holomorphic
-from holoprop.network.base import State
-from holoprop.settling.anderson import Anderson
-from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.rest import Rest
-from holoprop.settling.solver import AbstractSolver, Progress
 from holoprop.train.step import initial_train_state, train_step
 
 PRESET = "mnist-mlp"
@@ -62,7 +56,7 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
             if step % every == 0:
                 k = step // every
                 own, other = automatic(state.net, *batch, memory=state.memory), fixed(state.net, *batch)
-                exact = _exact(state.net, *batch, own.rest.state)
+                exact = exact_gradient_near(state.net, *batch, own.rest.state)
                 for name, estimate in (("automatic", own), ("fixed", other)):
                     lack[name][c, k] = 1 - alignment(estimate.gradient, exact).total.cosine
                 predicted[c, k] = float(own.certificate.batch_error)
@@ -96,40 +90,6 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         "precision": "float32; the exact gradient and the cosine in float64",
     }
     return Findings(settings, _claims(arrays), [_table(arrays)], arrays)
-
-
-class _From(AbstractSolver):
-    """Another solver from a given state: a network with several rest states must come to the same one."""
-
-    start: State
-    inner: Anderson
-    tolerance: float | None = None
-    max_steps: int = 0
-
-    def init(self, problem: FixedPoint, state: State) -> Progress:
-        """Return the progress before the first step, from `start`."""
-        return self.inner.init(problem, self.start)
-
-    def step(self, problem: FixedPoint, progress: Progress) -> Progress:
-        """Advance by one step."""
-        return self.inner.step(problem, progress)
-
-    def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
-        """Return which samples have ended."""
-        return self.inner.terminate(progress)
-
-    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
-        """Return where the states have come to rest."""
-        return self.inner.finish(problem, progress)
-
-
-def _exact(net: PyTree, x: Array, y: Array, at: State) -> PyTree:
-    """The implicit gradient in double precision, of the rest state next to `at`."""
-    with jax.enable_x64(True):
-        wide, start, x = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), (net, at, x))
-        inner = Anderson(tolerance=1e-10)
-        solver = _From(start=start, inner=inner, tolerance=inner.tolerance, max_steps=inner.max_steps)
-        return Implicit(solver=solver, unsettled="keep")(wide, x, np.asarray(y)).gradient
 
 
 def worst_ratios(arrays: dict[str, np.ndarray]) -> np.ndarray:
