@@ -151,6 +151,7 @@ def _learnt(circle: Circle, expected: Expectation) -> CircleMemory:
     return CircleMemory(
         _mean(jnp.log(limit * pull.curvature), weight, memory.log_limit),
         _mean(jnp.log(floor * pull.norm), weight, memory.log_floor),
+        _mean(jnp.log(spectrum.response / pull.norm), weight, memory.log_response),
         memory.known | jnp.any(weight > 0),
     )
 

@@ -46,17 +46,19 @@ class CircleMemory(eqx.Module):
     **Attributes** (means over the batch, weighted with the samples' responses): `log_limit`: of `log(h R)`, with the
     radius of convergence `R` and the curvature `h` of the cost along its own gradient (`pull_of`); `log_floor`: of
     `log(g τ)`, with the error `τ` at radius 1 that is due to tolerance and noise, and the norm `g` of that gradient;
-    `known`: whether there was a step.
+    `log_response`: of the logarithm of the state's response over `g`, which is used under noise; `known`: whether there
+    was a step.
     """
 
     log_limit: Float[Array, ""]
     log_floor: Float[Array, ""]
+    log_response: Float[Array, ""]
     known: Bool[Array, ""]
 
     @classmethod
     def fresh(cls, dtype: jnp.dtype) -> "CircleMemory":
         """Return the memory before the first step."""
-        return cls(jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), bool))
+        return cls(jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), bool))
 
 
 class Pull(eqx.Module):

@@ -1,43 +1,41 @@
 """The automatic circle under noise: one radius for the batch, from what all samples show together.
 
-Of a single sample hardly more than the first coefficient stands out from the noise, and what seems to is often luck.
-The energy of each coefficient over the whole batch, less what noise leaves there, is far better known. What a single
-step shows is still uncertain; the memory averages it over steps.
+What a single step shows is uncertain; the memory averages it over steps. States that neither nudge nor noise explains
+have lost their rest state. If the nudge is to blame, a smaller circle with the same noise cures that; if it does not,
+noise alone drives them from rest to rest, and that is noise like any other: a larger circle makes it weigh less.
 """
+
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from holoprop.gradient.certificate import extrapolate
-from holoprop.gradient.circle import Circle, arrived, settle_on_circle
-from holoprop.gradient.expectation import GAIN, NEAREST, OUTSIDE, CircleMemory, Expectation, balanced
-from holoprop.gradient.turn import deviation_in_coefficient
+from holoprop.gradient.circle import Circle, settle_on_circle
+from holoprop.gradient.expectation import GAIN, NEAREST, CircleMemory, Expectation, balanced
+from holoprop.gradient.pooled import Energies, Pooled, energies
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
 from holoprop.settling.solver import AbstractSolver
 
-_CHANCE = 4.0
-"""A coefficient is seen if its energy is above that of noise by so many standard deviations."""
-_UNSURE = 0.1
-"""How far the energy of noise itself may be off, relative."""
-_ANYTHING = 0.3
-"""A coefficient that is not seen is taken to be no larger than this, relative to the first, whatever the noise."""
+Choice = TypeVar("Choice", bound=PyTree)
+
 _CAUTION = 0.85
 """A second circle is so much smaller than seems best: beyond it aliasing grows far faster than noise falls."""
 _RETREAT = 0.3
 """How much smaller the circle becomes if it is too large."""
-_CURED = 0.25
-"""A retreat has helped if at most so much is left of what noise cannot explain."""
+_STEP_BACK = 0.5
+"""The same if only a few samples are astray."""
 _GROWTH = 4.0
 """How much larger a circle becomes at most."""
 _BLEND = 0.25
 """How much of what one step shows goes into the memory."""
 _HASTE = 0.5
-"""The same if the circle was too large."""
+"""The same if the circle was too large for all samples, or too small."""
+_CLIMB = 2.0
+"""How much larger the circle becomes if it is not its radius that makes it bad."""
 
 
 def settle_on_shared_circle(
@@ -56,32 +54,69 @@ def settle_on_shared_circle(
 
     **Returns:** the circle, and what to remember of it.
     """
-    keys = (None, None) if key is None else tuple(jax.random.split(key))
     start, noise = expected.best_radius(points), expected.noise
-    first = settle_on_circle(problem, target, free, points, start, solver, key=keys[0], noise=noise)
-    said = pooled(first, points, problem.size, noise)
-    radius, limit = better_radius(said, points)
-    ratio, error = radius / said.radius, jnp.hypot(said.aliasing, said.noise)
-    moves = error > GAIN * jnp.hypot(said.aliasing * ratio**points, said.noise / ratio)
+
+    def look(circle: Circle) -> Energies:
+        return energies(circle, points, problem.size, noise, expected)
+
+    first = settle_on_circle(problem, target, free, points, start, solver, key=key, noise=noise)
+    found = look(first)
+    said = found.pooled()
+    best, _ = better_radius(said, points)
+    ratio = best / said.radius
+    gains = jnp.hypot(said.aliasing, said.noise) > GAIN * jnp.hypot(said.aliasing * ratio**points, said.noise / ratio)
+    # A few samples astray, which a somewhat smaller circle might bring back.
+    strays = said.inside & (said.lost > GAIN * said.noise_in_mean / _STEP_BACK)
+    follow = said.inside & ~strays
+    radius = jnp.where(strays, _STEP_BACK * said.radius, best)
+    moves = gains | strays
     if tolerance is not None:
-        moves = moves & (error > tolerance)
+        moves = moves & (said.error > tolerance)
     moves = moves | ~said.inside
 
-    def again(first: Circle) -> tuple[Circle, Bool[Array, ""]]:
+    def again(first: Circle) -> tuple[Circle, Lesson]:
+        # The same noise, so that what differs is the radius's doing.
         at = jnp.full_like(start, radius)
-        second = settle_on_circle(problem, target, free, points, at, solver, key=keys[1], noise=noise)
-        # Where noise by itself drives states from rest to rest, a smaller circle only makes that weigh more.
-        now = pooled(second, points, problem.size, noise)
-        fewer = (now.arrived > said.arrived) | ((now.arrived == said.arrived) & (now.lost < _CURED * said.lost))
-        helped = said.inside | fewer
-        return jax.tree.map(lambda new, old: jnp.where(helped, new, old), second, first), helped
+        second = settle_on_circle(problem, target, free, points, at, solver, key=key, noise=noise)
+        now = look(second).pooled()
+        better = (now.arrived > said.arrived) | ((now.arrived == said.arrived) & (now.error < said.error))
+        # Samples astray make the circle of all smaller by their share only.
+        back = Lesson(now, radius / NEAREST, _HASTE * said.astray, jnp.zeros_like(better))
+        onward = Lesson.of(now, points)
+        # What is lost on the smaller circle too is not the nudge's doing: better a larger one.
+        climb = Lesson(
+            found.pooled(noise=now.lost),
+            _CLIMB * said.radius / NEAREST,
+            jnp.full_like(radius, _HASTE),
+            jnp.zeros_like(better),
+        )
+        stay = Lesson(said, said.radius / NEAREST, jnp.full_like(radius, _BLEND), jnp.zeros_like(better))
+        return _where(better, (second, _where(follow, onward, back)), (first, _where(said.inside, stay, climb)))
 
-    circle, helped = lax.cond(moves, again, lambda first: (first, jnp.ones_like(moves)), first)
-    limit = jnp.where(helped, limit, said.radius / NEAREST)
-    return circle, _learnt(said, limit, expected)
+    circle, lesson = lax.cond(moves, again, lambda first: (first, Lesson.of(said, points)), first)
+    return circle, _learnt(lesson, expected)
 
 
-def better_radius(said: "Pooled", points: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
+class Lesson(eqx.Module):
+    """What a step teaches.
+
+    **Attributes:** `said`: by the circle that was taken; `limit`: the radius of convergence, or, with `at_least`, a
+    lower bound; `share`: how much of it goes into the memory.
+    """
+
+    said: Pooled
+    limit: Float[Array, ""]
+    share: Float[Array, ""]
+    at_least: Bool[Array, ""]
+
+    @classmethod
+    def of(cls, said: Pooled, points: int) -> "Lesson":
+        """Return what a circle that samples can follow teaches."""
+        _, limit = better_radius(said, points)
+        return cls(said, limit, jnp.full_like(limit, _BLEND), ~said.seen & said.inside)
+
+
+def better_radius(said: Pooled, points: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the radius of the smallest predicted error, and the radius of convergence."""
     retreat = _RETREAT * said.radius
     limit = jnp.where(said.inside, said.radius * said.aliasing ** (-1 / points), retreat / NEAREST)
@@ -91,84 +126,25 @@ def better_radius(said: "Pooled", points: int) -> tuple[Float[Array, ""], Float[
     return best, jnp.maximum(limit, best / NEAREST)
 
 
-def _learnt(said: "Pooled", limit: Float[Array, ""], expected: Expectation) -> CircleMemory:
-    memory, pull = expected.memory, expected.pull
-    log_limit = jnp.log(limit * jnp.mean(pull.curvature))
+def _learnt(lesson: Lesson, expected: Expectation) -> CircleMemory:
+    said, memory, pull = lesson.said, expected.memory, expected.pull
+    log_limit = jnp.log(lesson.limit * jnp.mean(pull.curvature))
     log_floor = jnp.log(said.noise * said.radius * jnp.mean(pull.norm))
     assumed = jnp.where(memory.known, memory.log_floor, jnp.log(jnp.mean(expected.floor) * jnp.mean(pull.norm)))
     log_floor = jnp.where(said.arrived > 0, log_floor, assumed)
-    # What was seen has noise in it; beyond the limit more haste is needed. Where nothing was, it is at least this.
-    share = jnp.where(said.inside, _BLEND, _HASTE)
-    blended = memory.log_limit + share * (log_limit - memory.log_limit)
-    blended = jnp.where(said.seen | ~said.inside, blended, jnp.maximum(memory.log_limit, log_limit))
+    # What was seen has noise in it.
+    blended = memory.log_limit + lesson.share * (log_limit - memory.log_limit)
+    blended = jnp.where(lesson.at_least, jnp.maximum(memory.log_limit, log_limit), blended)
+    # Energies are averaged, not their logarithms: what is rare and large counts as it does in the error.
+    mean = jnp.logaddexp(jnp.log1p(-_BLEND) + 2 * memory.log_floor, jnp.log(_BLEND) + 2 * log_floor) / 2
+    response = memory.log_response + _BLEND * (said.log_response - memory.log_response)
     return CircleMemory(
         jnp.where(memory.known, blended, log_limit),
-        jnp.where(memory.known, memory.log_floor + _BLEND * (log_floor - memory.log_floor), log_floor),
+        jnp.where(memory.known, mean, log_floor),
+        jnp.where(memory.known, response, said.log_response),
         jnp.ones_like(memory.known),
     )
 
 
-class Pooled(eqx.Module):
-    """What a circle says of its batch, scalars, at the radius `r` of its samples.
-
-    **Attributes:** `radius`: `r`; `aliasing`: the relative error for want of points, or the most that could hide in the
-    noise; `noise`: that due to noise; `seen`: whether any coefficient beyond the first stands out of it; `inside`:
-    whether every sample has states, and follows its nudge; `lost`: the energy of what neither nudge nor noise explains;
-    `arrived`: the share of samples that have states.
-    """
-
-    radius: Float[Array, ""]
-    aliasing: Float[Array, ""]
-    noise: Float[Array, ""]
-    seen: Bool[Array, ""]
-    inside: Bool[Array, ""]
-    lost: Float[Array, ""]
-    arrived: Float[Array, ""]
-
-
-def pooled(circle: Circle, points: int, neurons: int, noise: Float[Array, " batch"]) -> Pooled:
-    """Return what all samples together say.
-
-    **Arguments:** `neurons`: of one sample; `noise`: `(batch,)`, the deviation of its state that noise is expected to
-    cause.
-    """
-    spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
-    there = arrived(circle.nudged)
-    weight = there.astype(radius.dtype)
-    weight = weight / jnp.maximum(jnp.sum(weight), 1)
-
-    def energy(amplitude: Array) -> Array:
-        return jnp.sum(jnp.where(there, amplitude**2, 0) * weight)
-
-    energies = [energy(spectrum.norms[:, j]) for j in range(1, points)] + [energy(spectrum.shift)]
-    spread = _CHANCE * (2 / (radius.size * neurons)) ** 0.5 + _UNSURE
-    # What does not fall in with the conjugate's state is noise, unless noise cannot do that: then the state has lost
-    # its rest state and is on the way to another one.
-    measured = energy(spectrum.noise * spectrum.response * radius)
-    known = jnp.minimum(measured, (1 + spread) * energy(deviation_in_coefficient(noise, points)))
-    lost = measured - known
-    # Real noise is real where the powers of β are: in the mean, and in the alternating coefficient.
-    order = np.arange(1, points + 1)
-    twice = 1 + ((order == points) | (2 * order == points)) if points > 2 else np.ones(2)
-    tiny = jnp.finfo(known.dtype).tiny ** 0.5
-    left = jnp.asarray(twice).astype(known.dtype) * known
-    above = jnp.stack(energies) - left
-    first = jnp.maximum(jnp.maximum(above[0], left[0]), tiny)
-    relative = jnp.sqrt(jnp.maximum(above, 0) / first)
-    hidden = jnp.sqrt(spread * left / first)
-    aliasing, _, seen = extrapolate(relative[:, None], hidden[:, None])
-    # Nothing seen: as much as two coefficients in a row can hide; one alone may vanish for a symmetry's sake.
-    # And where noise could hide anything, a larger circle is the better guess.
-    most = jnp.minimum(hidden[1], _ANYTHING) ** (points / 2)
-    away = jnp.sqrt(lost / first)
-    outside = jnp.hypot(jnp.where(seen[0], aliasing[0], 0), away) >= OUTSIDE
-    return Pooled(
-        jnp.mean(radius),
-        jnp.maximum(jnp.hypot(jnp.where(seen[0], aliasing[0], most), away), tiny),
-        jnp.maximum(jnp.sqrt(known / first), tiny),
-        seen[0],
-        jnp.all(there) & ~outside,
-        # A flat spectrum is that of states that do not come back to where they were.
-        jnp.where(seen[0] & outside, jnp.maximum(lost, above[-1]), lost),
-        jnp.mean(there.astype(radius.dtype)),
-    )
+def _where(condition: Bool[Array, ""], new: Choice, old: Choice) -> Choice:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
