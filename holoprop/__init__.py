@@ -29,10 +29,11 @@ from holoprop.network.activation import (
     Tanh,
 )
 from holoprop.network.base import AbstractEnergyNetwork, AbstractNetwork
-from holoprop.network.build import mlp
-from holoprop.network.connection import AbstractConnection, Dense
+from holoprop.network.build import convnet, mlp
+from holoprop.network.connection import AbstractConnection, Conv, Dense
 from holoprop.network.cost import AbstractCost, CrossEntropy, SquaredError
 from holoprop.network.layered import LayeredNetwork
+from holoprop.network.pooling import AbstractPooling, AveragePooling, MaxPooling, SoftmaxPooling
 from holoprop.network.product import real_product
 from holoprop.network.readout import Readout
 from holoprop.settling.anderson import Anderson
@@ -58,18 +59,24 @@ __all__ = [
     "AbstractCost",
     "AbstractEnergyNetwork",
     "AbstractNetwork",
+    "AbstractPooling",
+    "AveragePooling",
+    "Conv",
     "CrossEntropy",
     "Dense",
     "DoubleSilu",
     "HardSigmoid",
     "LayeredNetwork",
+    "MaxPooling",
     "ReLU",
     "Readout",
     "Sigmoid",
     "Silu",
+    "SoftmaxPooling",
     "Softplus",
     "SquaredError",
     "Tanh",
+    "convnet",
     "mlp",
     "real_product",
     # settling

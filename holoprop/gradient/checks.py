@@ -51,17 +51,22 @@ def check_energy(net: AbstractNetwork, estimator: str) -> None:
 
 def check_holomorphic(net: AbstractNetwork, points: int | Literal["auto"]) -> None:
     """Raise `ValueError` if a circle of so many points needs a complex derivative that `net` does not have."""
-    if points != 2 and not net.activation.holomorphic:
+    if points != 2 and not net.holomorphic:
         raise ValueError(
-            f"{type(net.activation).__name__} is not holomorphic, so a circle of {points} points does not give its "
-            "gradient: use points=2, or a smooth activation such as 'sigmoid' or 'double_silu'"
+            f"{_obstacle(net)} is not holomorphic, so a circle of {points} points does not give its gradient: use "
+            f"points=2, or {_WAY_OUT}"
         )
 
 
 def check_complex(net: AbstractNetwork, name: str) -> None:
     """Raise `ValueError` if `name`, which settles under complex nudges, cannot do so on `net`."""
-    if not net.activation.holomorphic:
-        raise ValueError(
-            f"{name} needs complex nudges, and {type(net.activation).__name__} is not holomorphic: use a smooth "
-            "activation such as 'sigmoid' or 'double_silu'"
-        )
+    if not net.holomorphic:
+        raise ValueError(f"{name} needs complex nudges, and {_obstacle(net)} is not holomorphic: use {_WAY_OUT}")
+
+
+_WAY_OUT = "a smooth activation such as 'sigmoid' or 'double_silu' and softmax or average pooling"
+
+
+def _obstacle(net: AbstractNetwork) -> str:
+    activation = net.activation
+    return type(activation).__name__ if not activation.holomorphic else f"the pooling of {type(net).__name__}"

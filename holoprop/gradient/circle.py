@@ -88,8 +88,9 @@ def _polished(
     is left stands for a larger error than before.
     """
     nudged = FixedPoint(problem.net, problem.clamped, target, betas)
-    once, before = nudged.sweep(rest.state)
-    twice, after = nudged.sweep(once)
+    once, before = nudged.sweep(nudged.carry(rest.state))
+    carry, after = nudged.sweep(once)
+    twice = carry[: len(rest.state)]
     better = after < before
     contraction = jnp.max(after / jnp.maximum(before, jnp.finfo(before.dtype).tiny), 0)
     better_rest = Rest(

@@ -6,6 +6,7 @@ potential `Φ(θ, x, s)` with `a = ∂Φ/∂s`. All methods take **one sample**;
 """
 
 import abc
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
@@ -23,6 +24,8 @@ Inputs = Num[Array | np.ndarray, "batch ..."]
 """A batch of inputs, as users pass it."""
 Targets = Num[Array | np.ndarray, "batch ..."]
 """Integer labels `(batch,)`, or one-hot rows `(batch, classes)`, as users pass them."""
+Products = dict[int, Inexact[Array, "..."]]
+"""What connections have made of the layers they start from, by the connection's index."""
 Nudge = float | complex | Inexact[Array | np.ndarray, "..."]
 """A nudge β: one number, or an array with one for each sample, or for each point and sample."""
 Net = TypeVar("Net", bound=eqx.Module)
@@ -88,16 +91,23 @@ class AbstractNetwork(eqx.Module):
         return False
 
     @property
+    def holomorphic(self) -> bool:
+        """Whether the drive and the activation are complex-differentiable; by default the activation decides."""
+        return self.activation.holomorphic
+
+    @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """A partition of the layers (indices from 0) that may be updated in turn; by default one block of all.
 
         A sweep updates the blocks in order, each from the newest activities of the others and all its layers at once.
         Every layer belongs to exactly one block; no block is empty. With more than one, no layer of the first block may
-        drive itself or another of the first: solvers take it to be at rest once it is updated, and do not look again.
+        drive itself or another of the first, unless the network keeps products: solvers take it to be at rest once it
+        is updated, and do not look again.
 
         With two blocks the residual that solvers report is `‖σ(a(s)) − s‖` of the state returned. With three or more it
-        is the change of all blocks but the first in one more sweep: it vanishes at the same rest states, but a later
-        block has then moved by what earlier ones moved, so away from rest it is of that size and not equal to it.
+        is the change of all blocks but the first in one more sweep, and that of all blocks if products are kept: it
+        vanishes at the same rest states, but a later block has then moved by what earlier ones moved, so away from rest
+        it is of that size and not equal to it.
         """
         return (tuple(range(len(self.layer_shapes))),)
 
@@ -113,6 +123,21 @@ class AbstractNetwork(eqx.Module):
         """Return the drives of the layers in `blocks[block]`, in that order; by default that part of `drive`."""
         drives = self.drive(c, s)
         return tuple(drives[layer] for layer in self.blocks[block])
+
+    @property
+    def kept_products(self) -> tuple[int, ...]:
+        """The products that one sweep hands to the next, by their index; by default none."""
+        return ()
+
+    def products(self, s: State, layers: Iterable[int]) -> Products:
+        """Return what connections make of the activities of `layers`, for `drive_block_from`; by default nothing."""
+        del s, layers
+        return {}
+
+    def drive_block_from(self, c: Inexact[Array, "..."], s: State, products: Products, block: int) -> State:
+        """Return `drive_block(c, s, block)`, with the help of products that are already there."""
+        del products
+        return self.drive_block(c, s, block)
 
 
 class AbstractEnergyNetwork(AbstractNetwork):

@@ -1,60 +1,80 @@
-"""The built-in network: a chain of layers, `x → s_1 → … → s_L → logits`.
+"""The built-in network: layers joined by connections, a chain `x → s_1 → … → s_L → logits` or any graph.
 
 With tied connections it is an energy network,
 
-    Φ(θ, x, s) = Σ_l s_{l+1} · forward_l(s_l),      a_l = forward_{l−1}(s_{l−1}) + backward_l(s_{l+1}),
+    Φ(θ, x, s) = Σ_{i→j} s_j · forward_ij(s_i),      a_j = Σ_i forward_ij(s_i) + Σ_k backward_jk(s_k, s_j),
 
-and its layers split into odd and even: the layers of one parity are driven by the other's alone.
+where layer 0 is the input. A connection that skips layers is a residual one. Which layers may be updated at once
+follows from the graph (`graph.py`): in a chain the layers of one parity are driven by the other's.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from holoprop.network.activation import AbstractActivation
-from holoprop.network.base import AbstractNetwork, State
+from holoprop.network.base import AbstractNetwork, Products, State
 from holoprop.network.connection import AbstractConnection
 from holoprop.network.cost import AbstractCost
+from holoprop.network.graph import Edge, chain, check_graph, colour_classes
 from holoprop.network.readout import Readout
 
 
 class LayeredNetwork(AbstractNetwork):
-    """A chain of layers joined by connections, at rest where `s_l = σ(forward_{l−1}(s_{l−1}) + backward_l(s_{l+1}))`.
+    """Layers joined by connections, at rest where `s_j = σ(Σ_i forward_ij(s_i) + Σ_k backward_jk(s_k, s_j))`.
 
     **Attributes:**
 
-    - `connections`: `connections[i]` joins layer `i` to layer `i + 1`, where layer 0 is the input.
+    - `connections`: `connections[i]` joins layer `i` to layer `i + 1`, where layer 0 is the input, unless `edges` says
+      otherwise.
     - `readout`: the `Readout` of the last layer, flattened.
     - `activation`, `cost`: the activation `σ` of every layer, and the cost `C(o, y)`.
+    - `edges`: for each connection the layers `(source, target)` that it joins; `None` for a chain. The first is
+      `(0, 1)`, and no other starts from the input; several into one layer add up.
 
     Parameters are real and of one dtype, that of the free states; states on a contour are complex of that precision.
 
-    **Raises:** `ValueError` if there is no connection, the shapes of neighbours do not fit, or the readout takes
-    another number of units than the last layer has.
+    **Raises:** `ValueError` if there is no connection, the shapes of what they join do not fit, `edges` are no such
+    graph, or the readout takes another number of units than the last layer has.
 
-    Source: P1 (arXiv 2209.00530), its multi-layer network.
+    Source: P1 (arXiv 2209.00530), its multi-layer network; residual connections: Hopfield-ResNet (arXiv 2509.26003).
     """
 
     connections: tuple[AbstractConnection, ...]
     readout: Readout
     activation: AbstractActivation
     cost: AbstractCost
+    edges: tuple[Edge, ...] | None = eqx.field(static=True, default=None)
     keeps_real_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         if not self.connections:
             raise ValueError("a layered network needs at least one connection, got none")
-        for i, (below, above) in enumerate(zip(self.connections[:-1], self.connections[1:], strict=True)):
-            if below.target_shape != above.source_shape:
+        check_graph(self.graph, len(self.connections))
+        shapes = [self.connections[0].source_shape, *self.layer_shapes]
+        for i, (connection, (source, target)) in enumerate(zip(self.connections, self.graph, strict=True)):
+            if connection.source_shape != shapes[source]:
                 raise ValueError(
-                    f"connections[{i}] ends in a layer of shape {below.target_shape} "
-                    f"but connections[{i + 1}] starts from {above.source_shape}"
+                    f"connections[{i}] starts from {connection.source_shape} but layer {source} has shape "
+                    f"{shapes[source]}"
                 )
-        last, units = self.connections[-1].target_shape, self.readout.weight.shape[0]
+            if connection.target_shape != shapes[target]:
+                raise ValueError(
+                    f"connections[{i}] ends in a layer of shape {connection.target_shape} but layer {target} has shape "
+                    f"{shapes[target]}"
+                )
+        last, units = shapes[-1], self.readout.weight.shape[0]
         if units != math.prod(last):
             raise ValueError(f"the readout takes {units} units but the last layer has {math.prod(last)} (shape {last})")
+
+    @property
+    def graph(self) -> tuple[Edge, ...]:
+        """The layers `(source, target)` that each connection joins; 0 is the input."""
+        return chain(len(self.connections)) if self.edges is None else self.edges
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -64,7 +84,10 @@ class LayeredNetwork(AbstractNetwork):
     @property
     def layer_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each layer's activities."""
-        return tuple(connection.target_shape for connection in self.connections)
+        shapes: dict[int, tuple[int, ...]] = {}
+        for connection, (_, target) in zip(self.connections, self.graph, strict=True):
+            shapes.setdefault(target, connection.target_shape)
+        return tuple(shapes[layer] for layer in sorted(shapes))
 
     @property
     def classes(self) -> int:
@@ -77,39 +100,95 @@ class LayeredNetwork(AbstractNetwork):
         return all(connection.tied for connection in self.connections)
 
     @property
+    def holomorphic(self) -> bool:
+        """Whether the activation and every connection are complex-differentiable."""
+        return self.activation.holomorphic and all(connection.holomorphic for connection in self.connections)
+
+    @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
-        """The layers of the parity that the last layer has not, then those that it has (one block for one layer)."""
-        depth = len(self.connections)
-        last = tuple(range((depth - 1) % 2, depth, 2))
-        others = tuple(layer for layer in range(depth) if layer not in last)
-        return (others, last) if others else (last,)
+        """The layers of each colour of the graph (`colour_classes`), in the order in which fewer products are kept."""
+        classes = colour_classes([(a - 1, b - 1) for a, b in self.graph[1:]], len(self.layer_shapes))
+        if len(classes) != 2:
+            return classes
+        weights = [
+            sum(
+                math.prod(connection.target_shape)
+                for connection, (source, _) in zip(self.connections, self.graph, strict=True)
+                if source - 1 in block and connection.recalls_product
+            )
+            for block in classes
+        ]
+        return classes[::-1] if weights[1] < weights[0] else classes
+
+    @property
+    def kept_products(self) -> tuple[int, ...]:
+        """The products that a sweep reads before it renews them, by the index of their connection.
+
+        Those of connections that start from any block but the last (whose products are made when a sweep begins), and
+        that are recalled on the way down, or go up into an earlier block.
+        """
+        place = {layer: k for k, block in enumerate(self.blocks) for layer in block}
+        last = len(self.blocks) - 1
+
+        def kept(i: int) -> bool:
+            source, target = (layer - 1 for layer in self.graph[i])
+            return place[source] < last and (self.connections[i].recalls_product or place[target] < place[source])
+
+        return tuple(i for i in range(1, len(self.connections)) if kept(i))
+
+    def products(self, s: State, layers: Iterable[int]) -> Products:
+        """Return the product of each connection that starts from one of `layers` (from 0), by its index."""
+        wanted = set(layers)
+        return {
+            i: self.connections[i].product(s[source - 1])
+            for i, (source, _) in enumerate(self.graph)
+            if source - 1 in wanted
+        }
 
     def clamp(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return the drive that the input sends to the first layer: it is constant while the input is clamped."""
         return self.connections[0].forward(x)
 
     def drive(self, c: Inexact[Array, "..."], s: State) -> State:
-        """Return `a_l = forward_{l−1}(s_{l−1}) + backward_l(s_{l+1})` for each layer."""
-        return tuple(self._drive_layer(c, s, layer) for layer in range(len(s)))
+        """Return `a_j = Σ_i forward_ij(s_i) + Σ_k backward_jk(s_k, s_j)` for each layer."""
+        products = self.products(s, range(len(s)))
+        return tuple(self._drive_layer(c, s, products, layer) for layer in range(len(s)))
 
     def drive_block(self, c: Inexact[Array, "..."], s: State, block: int) -> State:
         """Return the drives of the layers in `blocks[block]`; no others are computed."""
-        return tuple(self._drive_layer(c, s, layer) for layer in self.blocks[block])
+        return self.drive_block_from(c, s, {}, block)
+
+    def drive_block_from(self, c: Inexact[Array, "..."], s: State, products: Products, block: int) -> State:
+        """Return the drives of the layers in `blocks[block]`; of the products those not given are computed."""
+        return tuple(self._drive_layer(c, s, products, layer) for layer in self.blocks[block])
 
     def potential(self, c: Inexact[Array, "..."], s: State) -> Inexact[Array, ""]:
-        """Return `Φ = s_1 · c + Σ_{l≥1} s_{l+1} · forward_l(s_l)`.
+        """Return `Φ = s_1 · c + Σ_{i→j, i≥1} s_j · forward_ij(s_i)`.
 
         **Raises:** `ValueError` if some connection's feedback is not tied: then no potential exists.
         """
         if not self.is_energy:
             raise ValueError("this network has free feedback weights, so its drive has no potential")
         value = jnp.sum(s[0] * c)
-        for connection, below, above in zip(self.connections[1:], s[:-1], s[1:], strict=True):
-            value = value + jnp.sum(above * connection.forward(below))
+        for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
+            value = value + jnp.sum(s[target - 1] * connection.forward(s[source - 1]))
         return value
 
-    def _drive_layer(self, c: Inexact[Array, "..."], s: State, layer: int) -> Inexact[Array, "..."]:
-        below = c if layer == 0 else self.connections[layer].forward(s[layer - 1])
-        if layer + 1 == len(s):
-            return below
-        return below + self.connections[layer + 1].backward(s[layer + 1])
+    def _drive_layer(
+        self, c: Inexact[Array, "..."], s: State, products: Mapping[int, Array], layer: int
+    ) -> Inexact[Array, "..."]:
+        terms = [c] if layer == 0 else []
+        for i, (source, target) in enumerate(self.graph[1:], 1):
+            connection = self.connections[i]
+            if layer not in (source - 1, target - 1):
+                continue
+            goes_up = target - 1 == layer
+            product = products.get(i)
+            if product is None and (goes_up or connection.recalls_product):
+                product = connection.product(s[source - 1])
+            if goes_up:
+                assert product is not None
+                terms.append(connection.up(product))
+            else:
+                terms.append(connection.down(s[target - 1], product))
+        return sum(terms[1:], terms[0])

@@ -70,9 +70,10 @@ class Anderson(AbstractSolver):
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
         """Return the progress before the first sweep."""
-        stages = _Stages.fresh(problem, pack(problem, state)) if self.fallback else None
+        carry = problem.carry(state)
+        stages = _Stages.fresh(problem, pack(problem, carry)) if self.fallback else None
         memory = (SecantHistory.empty(problem, self.depth), _Pace.fresh(problem), stages)
-        return Progress.start(problem, state, memory)
+        return Progress.start(problem, carry, memory)
 
     def step(self, problem: FixedPoint, progress: Progress) -> Progress:
         """Advance by one sweep and one small least-squares problem."""

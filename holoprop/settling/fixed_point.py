@@ -20,6 +20,7 @@ from holoprop.network.base import (
     AbstractNetwork,
     Inputs,
     Nudge,
+    Products,
     State,
     Targets,
     complex_dtype,
@@ -27,6 +28,9 @@ from holoprop.network.base import (
     parameter_dtype,
 )
 from holoprop.network.cost import one_hot
+
+Carry = tuple[Inexact[Array, "..."], ...]
+"""What one sweep hands to the next: activities of each layer, then the products that the network keeps."""
 
 
 class FixedPoint(eqx.Module):
@@ -100,29 +104,50 @@ class FixedPoint(eqx.Module):
         """Return `σ(a(s) − β ∂C/∂s_L + disturbance)`, all layers at once (one synchronous step)."""
         return self._batched(lambda net, c, y, b, s: self._update(net, c, y, b, *s), (state, disturbance))
 
+    def carry(self, state: State) -> Carry:
+        """Return what one sweep hands to the next: the layers, then the products that the network keeps."""
+        kept = self.net.kept_products
+        if not kept:
+            return state
+        products = self._batched(lambda net, c, y, b, s: net.products(s, range(len(s))), state)
+        return (*state, *(products[i] for i in kept))
+
+    @property
+    def carry_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each part of the carry, of one sample."""
+        layers = tuple(jax.ShapeDtypeStruct(shape, parameter_dtype(self.net)) for shape in self.net.layer_shapes)
+        made = eqx.filter_eval_shape(lambda net, s: net.products(s, range(len(s))), self.net, layers)
+        return (*self.net.layer_shapes, *(made[i].shape for i in self.net.kept_products))
+
     @property
     def carried(self) -> tuple[int, ...]:
-        """The layers one sweep hands to the next: all but the first block, whose old values a sweep never reads."""
-        blocks = self.net.blocks
+        """The parts of the carry that a sweep reads: layers of all blocks but the first, whose old values it does not.
+
+        If the network keeps products, layers drive themselves, and every part counts.
+        """
+        blocks, kept = self.net.blocks, self.net.kept_products
+        if kept:
+            return tuple(range(len(self.net.layer_shapes) + len(kept)))
         return blocks[0] if len(blocks) == 1 else tuple(sorted(layer for block in blocks[1:] for layer in block))
 
-    def sweep(self, state: State) -> tuple[State, Float[Array, "*lead"]]:
-        """Update the network's blocks in turn; return the state after and the residual of `lead_in(state)`.
+    def sweep(self, carry: Carry) -> tuple[Carry, Float[Array, "*lead"]]:
+        """Update the network's blocks in turn; return the carry after and the residual of `lead_in(carry)`.
 
-        With at most two blocks, the first block of `lead_in(state)` is at rest given the second, so its residual
-        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks it is the change of all carried
-        layers, later ones having seen what earlier ones did: it vanishes at the same states, but is no residual.
+        With at most two blocks, the first block of `lead_in(carry)` is at rest given the second, so its residual
+        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks, or products kept, it is the change of
+        all carried layers, later ones having seen what earlier ones did: it vanishes at the same states, but is no
+        residual. Each connection's product and its transpose are computed once.
         """
-        blocks = self.net.blocks
-        after = state
-        for block in range(len(blocks)):
-            after = self._update_of_block(after, block)
-        change = tuple(after[layer] - state[layer] for layer in self.carried)
-        return after, norm(change, len(self.lead))
+        after = self._batched(self._sweep, carry)
+        layers = [part for part in self.carried if part < len(self.net.layer_shapes)]
+        return after, norm(tuple(after[layer] - carry[layer] for layer in layers), len(self.lead))
 
-    def lead_in(self, state: State) -> State:
-        """Return `state` with the first block brought to rest given the others (a single block: as it is)."""
-        return state if len(self.net.blocks) == 1 else self._update_of_block(state, 0)
+    def lead_in(self, carry: Carry) -> State:
+        """Return the carry's layers, the first block brought to rest given the others if it does not drive itself."""
+        state = carry[: len(self.net.layer_shapes)]
+        if len(self.net.blocks) == 1 or self.net.kept_products:
+            return state
+        return self._batched(lambda net, c, y, b, s: self._with_block(net, c, y, b, s, {}, 0), state)
 
     def take(self, samples: Int[Array, " some"]) -> "FixedPoint":
         """Return the problem of some of the samples, by their index in the flattened leading axes."""
@@ -138,14 +163,9 @@ class FixedPoint(eqx.Module):
         """Return `‖σ(a(s) − β ∂C/∂s_L) − s‖` per sample, over all layers."""
         return norm(difference(self.update(state), state), len(self.lead))
 
-    def _update_of_block(self, state: State, block: int) -> State:
-        moved = self._batched(lambda net, c, y, b, s: self._update_block(net, c, y, b, s, block), state)
-        table = dict(zip(self.net.blocks[block], moved, strict=True))
-        return tuple(table.get(i, layer) for i, layer in enumerate(state))
-
-    def _batched(self, f: Callable[..., State], state: PyTree) -> State:
+    def _batched(self, f: Callable[..., Any], state: PyTree) -> Any:
         net = in_dtype(self.net, self.dtype)
-        mapped: Callable[..., State] = lambda c, y, b, s: f(net, c, y, b, s)  # noqa: E731
+        mapped: Callable[..., Any] = lambda c, y, b, s: f(net, c, y, b, s)  # noqa: E731
         if len(self.lead) == 2:
             mapped = jax.vmap(jax.vmap(mapped), in_axes=(None, None, 0, 0))
         else:
@@ -161,13 +181,27 @@ class FixedPoint(eqx.Module):
             drives = tuple(a + d for a, d in zip(drives, disturbance, strict=True))
         return tuple(net.activation(a) for a in drives)
 
-    def _update_block(self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, block: int) -> State:
-        layers, last = net.blocks[block], len(s) - 1
-        drives = net.drive_block(c, s, block)
-        return tuple(
-            net.activation(self._nudged(net, a, y, beta, s) if layer == last else a)
-            for layer, a in zip(layers, drives, strict=True)
-        )
+    def _sweep(self, net: Any, c: Array, y: Array | None, beta: Array | None, carry: Carry) -> Carry:
+        count, blocks, kept = len(net.layer_shapes), net.blocks, net.kept_products
+        s, products = carry[:count], dict(zip(kept, carry[count:], strict=True))
+        if kept:
+            products |= net.products(s, blocks[-1])
+        for block in range(len(blocks)):
+            s = self._with_block(net, c, y, beta, s, products, block)
+            if kept and block + 1 < len(blocks):
+                products |= net.products(s, blocks[block])
+        return (*s, *(products[i] for i in kept))
+
+    def _with_block(
+        self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, products: Products, block: int
+    ) -> State:
+        last = len(s) - 1
+        drives = net.drive_block_from(c, s, products, block)
+        moved = {
+            layer: net.activation(self._nudged(net, a, y, beta, s) if layer == last else a)
+            for layer, a in zip(net.blocks[block], drives, strict=True)
+        }
+        return tuple(moved.get(i, layer) for i, layer in enumerate(s))
 
     def _nudged(self, net: Any, drive: Array, y: Array | None, beta: Array | None, s: State) -> Array:
         if y is None or beta is None:

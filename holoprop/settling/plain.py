@@ -81,7 +81,8 @@ class Alternating(AbstractSolver):
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
         """Return the progress before the first sweep."""
-        return Progress.start(problem, state, _CycleWatch.fresh(problem, state))
+        carry = problem.carry(state)
+        return Progress.start(problem, carry, _CycleWatch.fresh(problem, carry))
 
     def step(self, problem: FixedPoint, progress: Progress) -> Progress:
         """Advance by one sweep; the residual is that of the state before its last block moves."""
@@ -113,9 +114,9 @@ def _record(
     active = ~solver.terminate(progress)
     status = judge(residual, solver.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
     watch: _CycleWatch = progress.memory
-    # Only carried layers: a sweep does not read the others, so their history tells nothing.
-    layers = problem.carried
-    back = norm(tuple(proposal[i] - watch.previous[i] for i in layers), len(problem.lead))
+    # Only what is carried: a sweep does not read the rest, so its history tells nothing.
+    parts = [part for part in problem.carried if part < len(proposal)]
+    back = norm(tuple(proposal[i] - watch.previous[i] for i in parts), len(problem.lead))
     returns = jnp.where(back <= CYCLE_SHARE * residual, watch.returns + 1, 0)
     cycling = (returns >= CYCLE_PATIENCE) & (status == Status.max_steps)
     status = jnp.where(cycling, jnp.int32(Status.two_cycle), status)

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from holoprop.network.base import State
-from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.fixed_point import Carry, FixedPoint
 
 
 class SecantHistory(eqx.Module):
@@ -43,7 +42,8 @@ class SecantHistory(eqx.Module):
     def empty(cls, problem: FixedPoint, depth: int) -> "SecantHistory":
         """Return a history of nothing, for the mixed values of `problem`."""
         lead = problem.lead
-        shapes = [problem.net.layer_shapes[layer] for layer in problem.carried]
+        every = problem.carry_shapes
+        shapes = [every[part] for part in problem.carried]
         k = sum(math.prod(shape) for shape in shapes) * (2 if jnp.issubdtype(problem.dtype, jnp.complexfloating) else 1)
         real = jnp.finfo(problem.dtype).dtype
         return cls(
@@ -113,27 +113,27 @@ class SecantHistory(eqx.Module):
         return [lax.complex(both[..., 2 * i], both[..., 2 * i + 1]) for i in range(len(vectors))]
 
 
-def pack(problem: FixedPoint, state: State) -> Float[Array, "*lead k"]:
-    """Return the carried layers as one real vector per sample, real parts before imaginary ones."""
+def pack(problem: FixedPoint, carry: Carry) -> Float[Array, "*lead k"]:
+    """Return the carried parts as one real vector per sample, real parts before imaginary ones."""
     lead = problem.lead
-    layers = [state[layer].reshape(*lead, -1) for layer in problem.carried]
+    parts = [carry[part].reshape(*lead, -1) for part in problem.carried]
     if jnp.issubdtype(problem.dtype, jnp.complexfloating):
-        layers = [a.real for a in layers] + [a.imag for a in layers]
-    return jnp.concatenate(layers, -1) if len(layers) > 1 else layers[0]
+        parts = [a.real for a in parts] + [a.imag for a in parts]
+    return jnp.concatenate(parts, -1) if len(parts) > 1 else parts[0]
 
 
-def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], state: State) -> State:
-    """Return `state` with the carried layers taken from `vector`: the inverse of `pack`."""
+def unpack(problem: FixedPoint, vector: Float[Array, "*lead k"], carry: Carry) -> Carry:
+    """Return `carry` with the carried parts taken from `vector`: the inverse of `pack`."""
     if jnp.issubdtype(problem.dtype, jnp.complexfloating):
         half = vector.shape[-1] // 2
         vector = lax.complex(vector[..., :half], vector[..., half:])
-    layers, start = list(state), 0
-    for layer in problem.carried:
-        shape = problem.net.layer_shapes[layer]
-        stop = start + math.prod(shape)
-        layers[layer] = vector[..., start:stop].reshape(*problem.lead, *shape)
+    parts, start = list(carry), 0
+    for part in problem.carried:
+        shape = parts[part].shape
+        stop = start + math.prod(shape[len(problem.lead) :])
+        parts[part] = vector[..., start:stop].reshape(shape)
         start = stop
-    return tuple(layers)
+    return tuple(parts)
 
 
 def solve_hermitian(matrix: Inexact[Array, "*lead n n"], right: Inexact[Array, "*lead n"]) -> Inexact[Array, "*lead n"]:

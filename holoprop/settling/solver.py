@@ -36,7 +36,8 @@ class Progress(eqx.Module):
 
     **Attributes:**
 
-    - `state`: where the next step starts, or, for a sample that has ended, where it ended.
+    - `state`: where the next step starts, or, for a sample that has ended, where it ended: the layers' activities, and
+      for solvers that sweep whatever else one sweep hands to the next.
     - `residual`, `steps`, `status`: `(*lead,)`, of the last evaluation; `status` is `max_steps` while under way.
     - `memory`: what the solver remembers besides.
     """

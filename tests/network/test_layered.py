@@ -29,10 +29,10 @@ class FreeDense(hp.AbstractConnection):
     def target_shape(self):
         return (self.weight.shape[1],)
 
-    def forward(self, source):
+    def product(self, source):
         return hp.real_product(source, self.weight)
 
-    def backward(self, target):
+    def down(self, target, product):
         return hp.real_product(target, self.back)
 
 
@@ -134,9 +134,7 @@ def test_connections_that_do_not_fit_are_refused():
     rest = (net.readout, net.activation, net.cost)
     with pytest.raises(ValueError, match=r"^a layered network needs at least one connection, got none$"):
         hp.LayeredNetwork((), *rest)
-    with pytest.raises(
-        ValueError, match=r"^connections\[0\] ends in a layer of shape \(6,\) but connections\[1\] starts from \(5,\)$"
-    ):
+    with pytest.raises(ValueError, match=r"^connections\[1\] starts from \(5,\) but layer 1 has shape \(6,\)$"):
         hp.LayeredNetwork(net.connections[::-1], *rest)
 
 
