@@ -87,9 +87,10 @@ def _better_radius(
     floor = jnp.where(rough, jnp.hypot(floor, spectrum.aliasing), floor)
     alias = jnp.maximum(jnp.where(unseen | rough, smooth, spectrum.aliasing), tiny)
     best = jnp.minimum(radius * balanced(floor, jnp.log(alias), points), NEAREST * limit)
-    # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large.
+    # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large; of
+    # the tolerance it says nothing.
     fine = there & jnp.isfinite(best) & (alias < OUTSIDE)
-    retreat = balanced(floor, -points * jnp.log(jnp.asarray(_BEYOND, floor.dtype)), points)
+    retreat = balanced(expected.floor / radius, -points * jnp.log(jnp.asarray(_BEYOND, floor.dtype)), points)
     best = jnp.where(fine, best, radius * jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1))
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
@@ -117,7 +118,11 @@ def _better(first: Circle, second: Circle) -> Circle:
 
 
 def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " batch"]) -> State:
-    """Return the states on a circle of another radius by the power series of this one, `Σ_j ŝ_j (β/r)^j`."""
+    """Return where to start on a circle of another radius: by the power series of this one, `Σ_j ŝ_j (β/r)^j`.
+
+    On a smaller circle the free state is the start: one that is almost right already would end with what converges
+    slowly still in it, and there that weighs more.
+    """
     unit, multiplicity = half_circle(points)
     share = multiplicity / points
     j = np.arange(1, points)
@@ -138,7 +143,8 @@ def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " b
         return jnp.where(jnp.isfinite(start), start, rested.astype(nudged.dtype))
 
     started = tuple(move(p, q) for p, q in zip(free.state, circle.nudged.state, strict=True))
-    usable = jnp.broadcast_to(arrived(circle.nudged), circle.betas.shape)
+    larger = radius > jnp.abs(circle.betas[0])
+    usable = jnp.broadcast_to(arrived(circle.nudged) & larger, circle.betas.shape)
     rested = tuple(s.astype(circle.betas.dtype) for s in repeat(free.state, unit.size))
     return where_sample(usable, started, rested)
 
