@@ -28,7 +28,7 @@ from holoprop.settling.time_stepping import Noise, TimeSteps
 RADII = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5, 1.0, 1.6)
 P1_RADIUS = 0.4
 """P1 trains with this one, whatever the network."""
-SEED = 701
+SEED = 901
 """Networks that were not looked at while the circle was being built."""
 _BATCH = 16
 _STD = 0.01
