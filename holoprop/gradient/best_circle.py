@@ -28,7 +28,7 @@ from holoprop.settling.time_stepping import is_noisy
 
 _ROUGH = 10.0
 """Aliasing so many times what the radius of convergence makes of it is taken for an error of the solver."""
-_BEYOND = 0.4
+_BEYOND = 0.3
 """A circle beyond the radius of convergence says nothing but that: `R` is taken for this much of its radius."""
 
 
