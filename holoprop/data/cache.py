@@ -2,11 +2,13 @@
 
     HOLOPROP_DATA/<name>/<file>   →   <user cache>/<name>/<file>   →   download into the cache, mirror by mirror
 
-The user cache is `HOLOPROP_CACHE` where that is set. A download lands in a temporary file and takes its place only
-once its checksum is right, so an interrupted one leaves nothing behind.
+What is published as one archive is looked for as files first, then as the archive in the same places, which is unpacked
+into the cache. The user cache is `HOLOPROP_CACHE` where that is set. A download lands in a temporary file and takes its
+place only once its checksum is right, so an interrupted one leaves nothing behind.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import os
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from holoprop.data.archive import unpack
 from holoprop.data.dataset import DataError
 from holoprop.data.digits import digits_problem
 from holoprop.data.files import cache_root
@@ -88,7 +91,11 @@ def verify_dataset(name: str, *, cache: str | os.PathLike[str] | None = None) ->
         problem = digits_problem()
         return [FileCheck("(built in)", problem is None, problem or "the known arrays, from scikit-learn")]
     checks = []
-    for file in source.files:
+    files = source.files
+    if source.archive is not None and _find(source, source.archive, cache) is not None:
+        missing = all(_find(source, file, cache) is None for file in source.files)
+        files = (source.archive,) if missing else source.files
+    for file in files:
         path = _find(source, file, cache)
         if path is None:
             where = " and ".join(str(folder) for folder in _folders(source, cache).values())
@@ -128,12 +135,23 @@ def _obtain(
     problem = _difference(path, file) if path is not None and verify else None
     if path is not None and problem is None:
         return path
-    if path is not None and not (replace and path.parent == folders["cache"]):
+    if path is not None and not (replace and folders["cache"] in path.parents):
         raise DataError(
             f"{problem}; delete it to have it downloaded again, or load it as it is by "
             f"load_dataset({source.name!r}, verify=False)"
         )
-    return _download(source, file, folders["cache"], progress)
+    if source.archive is None:
+        return _download(source, file, folders["cache"], progress)
+    archive = _obtain(
+        dataclasses.replace(source, archive=None),
+        source.archive,
+        cache,
+        verify=verify,
+        replace=replace,
+        progress=progress,
+    )
+    unpack(archive, source.files, folders["cache"], verify=verify)
+    return folders["cache"] / file.name
 
 
 def _folders(source: Source, cache: str | os.PathLike[str] | None) -> dict[str, Path]:
@@ -158,8 +176,11 @@ def _place(source: Source, cache: str | os.PathLike[str] | None) -> str:
     folders = _folders(source, cache)
     found = [_find(source, file, cache) for file in source.files]
     if None in found:
+        packed = None if source.archive is None else _find(source, source.archive, cache)
+        found = [packed]
+    if None in found:
         return "not downloaded"
-    parents = {path.parent for path in found if path is not None}
+    parents = {parent for path in found if path is not None for parent in path.parents}
     return " + ".join(place for place, folder in folders.items() if folder in parents)
 
 

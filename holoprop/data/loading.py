@@ -3,6 +3,7 @@
 import os
 
 from holoprop.data.cache import dataset_files
+from holoprop.data.cifar import read_cifar_batches
 from holoprop.data.dataset import Dataset, Split
 from holoprop.data.digits import read_digits
 from holoprop.data.idx import read_idx_pair
@@ -10,7 +11,7 @@ from holoprop.data.registry import find_source
 
 
 def load_dataset(name: str, *, cache: str | os.PathLike[str] | None = None, verify: bool = True) -> Dataset:
-    """Load a data set: `digits` (built in), `mnist` or `fashion-mnist`.
+    """Load a data set: `digits` (built in), `mnist`, `fashion-mnist` or `cifar-10`.
 
     Each file is looked for under `HOLOPROP_DATA/<name>/`, then in the user cache (`HOLOPROP_CACHE` where that is
     set), and is else downloaded into the cache.
@@ -20,7 +21,7 @@ def load_dataset(name: str, *, cache: str | os.PathLike[str] | None = None, veri
     - `name`: as in `available_datasets()`.
     - `cache`: a folder in place of the user cache.
     - `verify`: whether the files must be the official ones. False lets other files of the same names in, which must
-      still be whole IDX files with images and labels of the set's shape and classes.
+      still be whole files of the set's format, with images and labels of its shape and classes.
 
     **Returns:** a `Dataset`; its labels are integers, its images whole pixel values (`dataset.train.inputs()` gives
     numbers in [0, 1]).
@@ -38,8 +39,12 @@ def load_dataset(name: str, *, cache: str | os.PathLike[str] | None = None, veri
         train, test = read_digits()
         return Dataset(name, train, test, source.class_names)
     paths = dataset_files(name, cache=cache, verify=verify)
-    train, test = (
-        Split(*read_idx_pair(images, labels, image_shape=source.image_shape, classes=len(source.class_names)))
-        for images, labels in (paths[:2], paths[2:])
-    )
+    shape, classes = source.image_shape, len(source.class_names)
+    if source.format == "cifar":
+        parts = [
+            read_cifar_batches(batches, image_shape=shape, classes=classes) for batches in (paths[:-1], paths[-1:])
+        ]
+    else:
+        parts = [read_idx_pair(*pair, image_shape=shape, classes=classes) for pair in (paths[:2], paths[2:])]
+    train, test = (Split(*part) for part in parts)
     return Dataset(name, train, test, source.class_names)

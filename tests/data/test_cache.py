@@ -74,6 +74,7 @@ def test_folder_comes_before_cache_before_download(
         "digits": "built in",
         "mnist": "HOLOPROP_DATA + cache",
         "fashion-mnist": "not downloaded",
+        "cifar-10": "not downloaded",
     }
 
 

@@ -154,7 +154,7 @@ def test_stratified_choice_leaves_something_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", "unknown data set 'mnits', known are digits, fashion-mnist, mnist; did you mean 'mnist'?"),
+        ("mnits", "unknown data set 'mnits', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?"),
         ("Fashion_MNIST", "did you mean 'fashion-mnist'?"),
         ("../mnist", "unknown data set '../mnist'"),
     ],
@@ -166,11 +166,17 @@ def test_unknown_names(name: str, message: str) -> None:
 
 
 def test_registry_is_whole() -> None:
-    """Every set that is downloaded has four files with checksums and two mirrors on different hosts."""
-    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist"]
-    for name in ("mnist", "fashion-mnist"):
+    """Every set that is downloaded has its files with checksums and two mirrors on different hosts."""
+    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist", "cifar-10"]
+    for name in ("mnist", "fashion-mnist", "cifar-10"):
         source = find_source(name)
-        assert [file.name.split("-")[0] for file in source.files] == ["train", "train", "t10k", "t10k"]
+        if source.format == "idx":
+            assert [file.name.split("-")[0] for file in source.files] == ["train", "train", "t10k", "t10k"]
+        else:
+            assert [file.name[20:] for file in source.files] == [
+                *(f"data_batch_{i}" for i in range(1, 6)),
+                "test_batch",
+            ]
         assert all(len(bytes.fromhex(file.sha256)) == 32 and file.size > 4000 for file in source.files)
         assert len({url.split("/")[2] for url in source.mirrors}) == len(source.mirrors) >= 2
         assert all(url.endswith("/") for url in source.mirrors)

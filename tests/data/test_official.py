@@ -26,6 +26,15 @@ MD5 = {
         "bef4ecab320f06d8554ea6380940ec79",
         "bb300cfdad3c16e7a12a480ee83cd310",
     ),
+    # The five batches to train on, then the test batch.
+    "cifar-10": (
+        "c99cafc152244af753f735de768cd75f",
+        "d4bba439e000b95fd0a9bffe97cbabec",
+        "54ebc095f3ab1f0389bbae665268c751",
+        "634d18415352ddfa80567beed471001a",
+        "482c414d41f54cd18b22e5b47cb7c3cb",
+        "40351d587109b95175f43aff81a1287e",
+    ),
 }
 NAMES = list(MD5)
 
@@ -36,7 +45,8 @@ def test_the_registry_names_the_published_files(name: str, tmp_path: Path) -> No
     assert [check for check in verify_dataset(name) if not check.ok] == []
     files = fetch_dataset(name, cache=tmp_path)
     assert tuple(hashlib.md5(path.read_bytes()).hexdigest() for path in files.values()) == MD5[name]
-    assert {path.parents[1] for path in files.values()} == {Path(os.environ["HOLOPROP_DATA"])}
+    root = Path(os.environ["HOLOPROP_DATA"])
+    assert list(files.values()) == [root / name / file for file in files]
     assert {row.source.name: row.place for row in available_datasets()}[name] == "HOLOPROP_DATA"
     assert {row.source.name: row.source.size for row in available_datasets()}[name] == sum(
         path.stat().st_size for path in files.values()
@@ -72,3 +82,16 @@ def test_class_sizes() -> None:
     train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(mnist.train.labels).tolist() == train
     assert np.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_cifar_10_is_the_known_one() -> None:
+    """Oracle: the channel means and deviations by which the field normalises it, equal classes, the first labels."""
+    data = load_dataset("cifar-10")
+    assert (len(data.train), len(data.test), data.image_shape, data.classes) == (50_000, 10_000, (32, 32, 3), 10)
+    histogram = np.stack([np.bincount(data.train.images[..., c].ravel(), minlength=256) for c in range(3)])
+    share, values = histogram / (50_000 * 1024), np.arange(256) / 255
+    mean = share @ values
+    np.testing.assert_allclose(mean, [0.4914, 0.4822, 0.4465], atol=5e-5)
+    np.testing.assert_allclose(np.sqrt(share @ values**2 - mean**2), [0.2470, 0.2435, 0.2616], atol=5e-5)
+    assert np.bincount(data.train.labels).tolist() == [5000] * 10
+    assert [data.class_names[label] for label in data.train.labels[:4]] == ["frog", "truck", "truck", "deer"]
