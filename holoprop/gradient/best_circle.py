@@ -2,8 +2,8 @@
 
 The predicted error of a sample, `e(r)² = (κ r^N)² + (τ/r)²`, has a part that grows with the radius (aliasing) and one
 that falls with it (solver tolerance); both are read off the spectrum of a first circle (`certificate.py`). The
-best radius is where they balance, `r^{N+1} = τ/(√N κ)`. A second circle, started from the power series of the first,
-is settled only if that promises a clearly smaller error.
+best radius is where they balance, `r^{N+1} = τ/(√N κ)`. A second circle is settled only if that promises a clearly
+smaller error, a larger one from the power series of the first.
 
 The first circle is laid by what the last step learned, the estimator's memory, so that during training it is nearly
 always good enough (`expectation.py`). With noise all samples share one radius (`shared_circle.py`).
@@ -129,9 +129,9 @@ def _continued(free: Rest, circle: Circle, points: int, radius: Float[Array, " b
     forward = unit[None] ** -j[:, None] * share  # coefficients from the half circle's states
     back = unit[:, None] ** j[None]  # states from the coefficients
     ratio = radius / jnp.abs(circle.betas[0])
-    # Beyond the old circle the highest coefficients are the least certain: leave them out there.
-    damp = jnp.where(ratio[None] <= 1, 1.0, (j[:, None] <= (points + 1) // 2).astype(float)).astype(ratio.dtype)
-    scale = damp * ratio[None] ** jnp.asarray(j).astype(ratio.dtype)[:, None]
+    # Beyond the old circle the highest coefficients are the least certain: leave them out.
+    low = jnp.asarray(j[:, None] <= (points + 1) // 2).astype(ratio.dtype)
+    scale = low * ratio[None] ** jnp.asarray(j).astype(ratio.dtype)[:, None]
 
     def move(rested: Array, nudged: Array) -> Array:
         shape = nudged.shape

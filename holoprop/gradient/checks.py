@@ -68,5 +68,11 @@ _WAY_OUT = "a smooth activation such as 'sigmoid' or 'double_silu' and softmax o
 
 
 def _obstacle(net: AbstractNetwork) -> str:
-    activation = net.activation
-    return type(activation).__name__ if not activation.holomorphic else f"the pooling of {type(net).__name__}"
+    """Return what of the network is not holomorphic."""
+    if not net.activation.holomorphic:
+        return type(net.activation).__name__
+    for i, connection in enumerate(getattr(net, "connections", ())):
+        if not connection.holomorphic:
+            pooling = getattr(connection, "pooling", None)
+            return f"connections[{i}] ({type(connection if pooling is None else pooling).__name__})"
+    return type(net).__name__

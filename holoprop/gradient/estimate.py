@@ -133,15 +133,19 @@ class AbstractEstimator(eqx.Module):
         x, target = self.prepare(net, x, y)
         if isinstance(x, Tracer):
             return self.estimate(net, x, target, key=key, memory=memory)
-        estimate = _compiled(traced_amplitude(self), net, x, target, key, memory)
+        return self.settled_or_raise(_compiled(traced_amplitude(self), net, x, target, key, memory))
+
+    def settled_or_raise(self, estimate: Estimate) -> Estimate:
+        """Return the estimate, or raise `UnsettledError` if some sample is unsettled and the policy is `"raise"`."""
         if self.unsettled == "raise":
             require_settled(estimate.rest, "free phase")
             points = estimate.certificate
             nudged = Rest(estimate.rest.state, points.point_residual, points.point_status, points.point_status)
             require_settled(nudged, "nudged phase")
             if points.unsettled_share > 0:
-                failed = round(float(points.unsettled_share) * x.shape[0])
-                raise UnsettledError(f"adjoint solve: failed for {failed} of {x.shape[0]} samples: see `Implicit`")
+                samples = points.kept.shape[0]
+                failed = round(float(points.unsettled_share) * samples)
+                raise UnsettledError(f"adjoint solve: failed for {failed} of {samples} samples: see `Implicit`")
         return estimate
 
 

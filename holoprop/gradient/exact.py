@@ -33,7 +33,7 @@ from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, param
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, cost_gradient
 from holoprop.settling.rest import Rest
-from holoprop.settling.run import settle_problem
+from holoprop.settling.run import check_state, settle_problem
 from holoprop.settling.solver import AbstractSolver, default_tolerance
 
 
@@ -87,17 +87,15 @@ class Implicit(AbstractEstimator):
         **Arguments:** `x`: inputs `(batch, *net.input_shape)`, real; `y`: integer labels `(batch,)` or one-hot rows
         `(batch, classes)`; `rest`: of `settle(net, x)`, layers `(batch, *shape)`, in the precision of the network.
 
-        **Raises:** `ValueError` if shapes do not fit.
+        **Raises:** `ValueError` if shapes do not fit; `UnsettledError` with `unsettled="raise"`.
 
         ```python
         hp.Implicit().at_rest(net, x, y, hp.settle(net, x)).gradient
         ```
         """
         x, target = self.prepare(net, x, y)
-        wanted = [(x.shape[0], *shape) for shape in net.layer_shapes]
-        if (given := [jnp.shape(layer) for layer in rest.state]) != wanted:
-            raise ValueError(f"rest must hold layers of shapes {wanted}, got {given}: pass settle(net, x)")
-        return _compiled_at(self, net, x, target, rest)
+        check_state(net, (x.shape[0],), rest.state)
+        return self.settled_or_raise(_compiled_at(self, net, x, target, rest))
 
     def _at(self, net: AbstractNetwork, x: Array, target: Array, free: Rest) -> Estimate:
         dtype = parameter_dtype(net)
@@ -154,6 +152,7 @@ class Implicit(AbstractEstimator):
 @eqx.filter_jit
 def _compiled_at(estimator: Implicit, net: AbstractNetwork, x: Array, target: Array, rest: Rest) -> Estimate:
     dtype = parameter_dtype(net)
+    rest = Rest(tuple(layer.astype(dtype) for layer in rest.state), rest.residual, rest.steps, rest.status)
     return estimator._at(net, x.astype(dtype), target.astype(dtype), rest)
 
 

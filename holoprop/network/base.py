@@ -102,12 +102,12 @@ class AbstractNetwork(eqx.Module):
         A sweep updates the blocks in order, each from the newest activities of the others and all its layers at once.
         Every layer belongs to exactly one block; no block is empty. With more than one, no layer of the first block may
         drive itself or another of the first, unless the network keeps products: solvers take it to be at rest once it
-        is updated, and do not look again.
+        is updated, and do not look again. (A last layer that a nudge makes drive itself they do look at.)
 
-        With two blocks the residual that solvers report is `‖σ(a(s)) − s‖` of the state returned. With three or more it
-        is the change of all blocks but the first in one more sweep, and that of all blocks if products are kept: it
-        vanishes at the same rest states, but a later block has then moved by what earlier ones moved, so away from rest
-        it is of that size and not equal to it.
+        With two blocks of which the first does not drive itself, the residual that solvers report is `‖σ(a(s)) − s‖` of
+        the state returned. Else it is the change in one more sweep, of all blocks, or, with three or more of which the
+        first does not drive itself, of all but that: it vanishes at the same rest states, but a later block has then
+        moved by what earlier ones moved, so away from rest it is of that size and not equal to it.
         """
         return (tuple(range(len(self.layer_shapes))),)
 
@@ -126,7 +126,12 @@ class AbstractNetwork(eqx.Module):
 
     @property
     def kept_products(self) -> tuple[int, ...]:
-        """The products that one sweep hands to the next, by their index; by default none."""
+        """The products that one sweep hands to the next, by their index; by default none.
+
+        With `products` and `drive_block_from` it is how the built-in networks compute nothing twice. A product must be
+        kept if a sweep, which renews those of the last block's layers when it begins and those of every other block's
+        when that has been updated, reads it before.
+        """
         return ()
 
     def products(self, s: State, layers: Iterable[int]) -> Products:

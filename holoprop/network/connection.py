@@ -51,6 +51,11 @@ class AbstractConnection(eqx.Module):
         """Whether `down` depends on the product, so that the source layer drives itself; by default it does not."""
         return False
 
+    @property
+    def product_shape(self) -> tuple[int, ...]:
+        """Shape of the product; by default that of the target layer."""
+        return self.target_shape
+
     @abc.abstractmethod
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `z`, affine in the source layer's activities, in their dtype."""
@@ -179,9 +184,15 @@ class Conv(AbstractConnection):
     @property
     def target_shape(self) -> tuple[int, ...]:
         """`(new height, new width, out)`."""
-        rows, columns = self._product_size
+        rows, columns, out = self.product_shape
         window = 1 if self.pooling is None else self.pooling.size
-        return (rows // window, columns // window, self.weight.shape[3])
+        return (rows // window, columns // window, out)
+
+    @property
+    def product_shape(self) -> tuple[int, ...]:
+        """`(new height, new width, out)` before pooling."""
+        rows, columns, _, out = self.weight.shape
+        return (*convolved_size(self.size, (rows, columns), self.stride, self.padding), out)
 
     @property
     def holomorphic(self) -> bool:
@@ -205,11 +216,6 @@ class Conv(AbstractConnection):
         """Return `W ∗ᵀ (pool'(z)ᵀ s')`, in the dtype of `target`."""
         if self.pooling is not None:
             if product is None:  # of linear pooling: any will do
-                product = jnp.zeros((*self._product_size, self.weight.shape[3]), target.dtype)
+                product = jnp.zeros(self.product_shape, target.dtype)
             (target,) = jax.vjp(self.pooling, product)[1](target)
         return convolve_transposed(target, self.weight, self.stride, self.padding, self.size)
-
-    @property
-    def _product_size(self) -> tuple[int, int]:
-        rows, columns, _, _ = self.weight.shape
-        return convolved_size(self.size, (rows, columns), self.stride, self.padding)

@@ -30,6 +30,11 @@ def check_graph(edges: Sequence[Edge], connections: int) -> None:
     for source, target in edges:
         if not 0 <= source <= last or target < 1 or source == target:
             raise ValueError(f"edges must join two different layers of 1 … {last}, got ({source}, {target})")
+    reached = {0}
+    for _ in edges:
+        reached |= {target for source, target in edges if source in reached}
+    if cut_off := set(range(1, last + 1)) - reached:
+        raise ValueError(f"edges must lead from the input to every layer, but not to {sorted(cut_off)}")
 
 
 def colour_classes(edges: Sequence[Edge], layers: int) -> tuple[tuple[int, ...], ...]:

@@ -112,7 +112,7 @@ class LayeredNetwork(AbstractNetwork):
             return classes
         weights = [
             sum(
-                math.prod(connection.target_shape)
+                math.prod(connection.product_shape)
                 for connection, (source, _) in zip(self.connections, self.graph, strict=True)
                 if source - 1 in block and connection.recalls_product
             )

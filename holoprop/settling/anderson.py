@@ -1,6 +1,7 @@
 """Anderson acceleration of the sweep, per sample, real or complex, with a guard.
 
-A sweep over the network's blocks is a map `G` of its last block alone, `x ↦ G(x)`. From the last `m` differences
+A sweep over the network's blocks is a map `G` of what it reads, `x ↦ G(x)`: the last block alone if the first does not
+drive itself. From the last `m` differences
 `Δf_j`, `Δg_j` of `f = G(x) − x` and `g = G(x)`, Anderson's method proposes
 
     x ← g − Σ_j γ_j Δg_j,      γ = argmin ‖f − Σ_j γ_j Δf_j‖,
@@ -30,8 +31,8 @@ _FIRST_PAUSE = 4
 class Anderson(AbstractSolver):
     """Alternating sweeps with guarded Anderson acceleration of depth `depth`: the default solver.
 
-    With `G` one sweep as a map of the carried layers `x` (all but the first block), `g = G(x)`, `f = g − x`, and their
-    last `depth` differences `Δg_j`, `Δf_j`:
+    With `G` one sweep as a map of what it hands to the next, `x` (`FixedPoint.carried`), `g = G(x)`, `f = g − x`, and
+    their last `depth` differences `Δg_j`, `Δf_j`:
 
         x ← g − Σ_j γ_j Δg_j,      γ = argmin ‖f − Σ_j γ_j Δf_j‖,
 

@@ -121,23 +121,38 @@ class FixedPoint(eqx.Module):
 
     @property
     def carried(self) -> tuple[int, ...]:
-        """The parts of the carry that a sweep reads: layers of all blocks but the first, whose old values it does not.
+        """The parts of the carry that count as the state of the iteration: what is compared, and what is accelerated.
 
-        If the network keeps products, layers drive themselves, and every part counts.
+        Layers of all blocks but the first, whose old values a sweep does not read. Where the first block drives itself
+        every part counts: what is read of it is in its products, but its residual is in its layers.
         """
-        blocks, kept = self.net.blocks, self.net.kept_products
-        if kept:
-            return tuple(range(len(self.net.layer_shapes) + len(kept)))
-        return blocks[0] if len(blocks) == 1 else tuple(sorted(layer for block in blocks[1:] for layer in block))
+        blocks = self.net.blocks
+        if self._first_block_drives_itself or len(blocks) == 1:
+            return tuple(range(len(self.net.layer_shapes) + len(self.net.kept_products)))
+        return tuple(sorted(layer for block in blocks[1:] for layer in block))
+
+    @property
+    def _first_block_drives_itself(self) -> bool:
+        """Through products that are recalled on the way down, or, as the last layer, through the nudge."""
+        nudged = self.beta is not None and len(self.net.layer_shapes) - 1 in self.net.blocks[0]
+        return bool(self.net.kept_products) or nudged
 
     def sweep(self, carry: Carry) -> tuple[Carry, Float[Array, "*lead"]]:
         """Update the network's blocks in turn; return the carry after and the residual of `lead_in(carry)`.
 
         With at most two blocks, the first block of `lead_in(carry)` is at rest given the second, so its residual
-        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks, or products kept, it is the change of
-        all carried layers, later ones having seen what earlier ones did: it vanishes at the same states, but is no
-        residual. Each connection's product and its transpose are computed once.
+        `‖σ(a(s)) − s‖` is what the last block is about to move. With more blocks, or a first block that drives itself,
+        it is the change of all carried layers, later ones having seen what earlier ones did: it vanishes at the same
+        states, but is no residual. Each connection's product and its transpose are computed once.
+
+        **Arguments:** `carry`: as `carry(state)` makes it, each part `(*lead, *shape)` with a shape of `carry_shapes`.
+
+        **Raises:** `ValueError` if parts are missing.
         """
+        if (given := len(carry)) != (wanted := len(self.net.layer_shapes) + len(self.net.kept_products)):
+            raise ValueError(
+                f"a sweep takes {wanted} parts, layers and products, got {given}: pass problem.carry(state)"
+            )
         after = self._batched(self._sweep, carry)
         layers = [part for part in self.carried if part < len(self.net.layer_shapes)]
         return after, norm(tuple(after[layer] - carry[layer] for layer in layers), len(self.lead))
@@ -145,7 +160,7 @@ class FixedPoint(eqx.Module):
     def lead_in(self, carry: Carry) -> State:
         """Return the carry's layers, the first block brought to rest given the others if it does not drive itself."""
         state = carry[: len(self.net.layer_shapes)]
-        if len(self.net.blocks) == 1 or self.net.kept_products:
+        if len(self.net.blocks) == 1 or self._first_block_drives_itself:
             return state
         return self._batched(lambda net, c, y, b, s: self._with_block(net, c, y, b, s, {}, 0), state)
 
@@ -184,11 +199,10 @@ class FixedPoint(eqx.Module):
     def _sweep(self, net: Any, c: Array, y: Array | None, beta: Array | None, carry: Carry) -> Carry:
         count, blocks, kept = len(net.layer_shapes), net.blocks, net.kept_products
         s, products = carry[:count], dict(zip(kept, carry[count:], strict=True))
-        if kept:
-            products |= net.products(s, blocks[-1])
+        products |= net.products(s, blocks[-1])
         for block in range(len(blocks)):
             s = self._with_block(net, c, y, beta, s, products, block)
-            if kept and block + 1 < len(blocks):
+            if block + 1 < len(blocks):
                 products |= net.products(s, blocks[block])
         return (*s, *(products[i] for i in kept))
 

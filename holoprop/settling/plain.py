@@ -1,8 +1,9 @@
 """Plain fixed-point iteration: all layers at once (Picard), or the network's blocks in turn (alternating).
 
-Synchronous updates `s ← σ(a(s))` are the published schedule; they may fall into two-cycles. In a chain, even layers
-depend only on odd ones, so alternating updates do in one sweep what synchronous ones do in two; with increasing
-activations each half-sweep of the free phase minimises the energy exactly over its block, so no two-cycle exists.
+Synchronous updates `s ← σ(a(s))` are the published schedule; they may fall into two-cycles. In a chain without
+nonlinear pooling, even layers depend only on odd ones, so alternating updates do in one sweep what synchronous ones do
+in two; with increasing activations each half-sweep of the free phase minimises the energy exactly over its block, so no
+two-cycle exists.
 """
 
 import equinox as eqx
@@ -114,8 +115,9 @@ def _record(
     active = ~solver.terminate(progress)
     status = judge(residual, solver.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
     watch: _CycleWatch = progress.memory
-    # Only what is carried: a sweep does not read the rest, so its history tells nothing.
-    parts = [part for part in problem.carried if part < len(proposal)]
+    # Only carried layers: a sweep does not read the others, so their history tells nothing; and products, which are no
+    # activities, would not compare with the residual.
+    parts = [part for part in problem.carried if part < len(problem.net.layer_shapes)]
     back = norm(tuple(proposal[i] - watch.previous[i] for i in parts), len(problem.lead))
     returns = jnp.where(back <= CYCLE_SHARE * residual, watch.returns + 1, 0)
     cycling = (returns >= CYCLE_PATIENCE) & (status == Status.max_steps)

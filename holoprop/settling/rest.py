@@ -31,8 +31,8 @@ class Rest(eqx.Module):
 
     - `state`: tuple of activities, each `(*lead, *layer shape)`, real or complex.
     - `residual`: `(*lead,)`, the Euclidean norm `‖σ(a(s)) − s‖` over all layers, in units of activity (as in P1). From
-      networks of three or more blocks, solvers that sweep over these report the last sweep's change instead: see
-      `AbstractNetwork.blocks`.
+      networks of three or more blocks, or with nonlinear pooling, solvers that sweep report the last sweep's change
+      instead: see `AbstractNetwork.blocks`.
     - `steps`: `(*lead,)` int32, the number of steps (for alternating updates: sweeps) that were taken.
     - `status`: `(*lead,)` int32, values of `Status`.
     """

@@ -59,7 +59,7 @@ def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | N
     if state is None:
         state = initial_state(problem.net, problem.lead, problem.dtype)
     else:
-        _check_state(problem, state)
+        check_state(problem.net, problem.lead, state)
         state = tuple(layer.astype(problem.dtype) for layer in state)
     return run_solver(solver, problem, state)
 
@@ -81,8 +81,9 @@ def _traced_nudge(beta: Nudge) -> Nudge:
     return 0.0 if value.ndim == 0 and value == 0 else jnp.asarray(value)
 
 
-def _check_state(problem: FixedPoint, state: State) -> None:
-    wanted = [problem.lead + shape for shape in problem.net.layer_shapes]
+def check_state(net: AbstractNetwork, lead: tuple[int, ...], state: State) -> None:
+    """Raise `ValueError` unless `state` holds the network's layers with leading axes `lead`."""
+    wanted = [lead + shape for shape in net.layer_shapes]
     given = [jnp.shape(layer) for layer in state]
     if wanted != given:
         raise ValueError(f"state must hold layers of shapes {wanted}, got {given}")

@@ -61,8 +61,8 @@ class AbstractSolver(eqx.Module):
 
     **Attributes:**
 
-    - `tolerance`: a sample has settled when `‖σ(a(s)) − s‖ ≤ tolerance` (Euclidean norm over all neurons, in units of
-      activity); `None` means `default_tolerance`.
+    - `tolerance`: a sample has settled when its residual, `‖σ(a(s)) − s‖` (Euclidean norm over all neurons, in units of
+      activity; see `Rest`), is at most that; `None` means `default_tolerance`.
     - `max_steps`: steps after which a sample is given up.
     """
 

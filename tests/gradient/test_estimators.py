@@ -181,5 +181,8 @@ def test_at_rest_wants_states_that_fit(mild):
     net, x, y, truth = mild
     same = hp.Implicit(solver=TIGHT).at_rest(net, x, y, truth.rest)
     np.testing.assert_allclose(same.gradient.connections[0].weight, truth.gradient.connections[0].weight, rtol=1e-12)
-    with pytest.raises(ValueError, match="rest must hold layers of shapes"):
+    with pytest.raises(ValueError, match="state must hold layers of shapes"):
         hp.Implicit().at_rest(net, x[:3], y[:3], truth.rest)
+    halfway = hp.settle(net, x, solver=hp.Alternating(max_steps=1))
+    with pytest.raises(hp.UnsettledError, match="free phase"):
+        hp.Implicit(unsettled="raise").at_rest(net, x, y, halfway)

@@ -38,11 +38,12 @@ def test_every_block_is_free_of_connections(drawn):
         (((0, 2), (2, 1)), "edges must start with (0, 1), the only one from the input"),
         (((0, 1), (0, 2)), "edges must start with (0, 1), the only one from the input"),
         (((0, 1), (1, 3)), "edges must lead into every layer up to 3, but none into [2]"),
+        (((0, 1), (2, 3), (3, 2)), "edges must lead from the input to every layer, but not to [2, 3]"),
         (((0, 1), (2, 2)), "edges must join two different layers of 1 … 2, got (2, 2)"),
         (((0, 1), (3, 2)), "edges must join two different layers of 1 … 2, got (3, 2)"),
     ],
 )
 def test_graphs_that_are_none_are_refused(edges, line):
     with pytest.raises(ValueError) as raised:
-        check_graph(edges, 2)
+        check_graph(edges, max(len(edges), 2))
     assert str(raised.value).startswith(line)

@@ -20,13 +20,18 @@ def exact_gradient_near(net: AbstractNetwork, x: Array, y: Int[Array, " batch"],
 
     A network with several rest states must be in the same one as when the estimate was made, whatever its precision.
 
-    **Arguments:** `x`: inputs `(batch, *net.input_shape)`; `state`: free states, layers `(batch, *shape)`.
+    **Arguments:** `x`: inputs `(batch, *net.input_shape)`; `y`: labels `(batch,)`; `state`: free states, layers
+    `(batch, *shape)`.
+
+    **Returns:** the gradient of the mean loss over all samples, as a pytree of the network's type.
+
+    **Raises:** `UnsettledError` if there is no such rest state, or the adjoint solve fails: then nothing is exact.
     """
     labels = np.asarray(y)
     with jax.enable_x64(True):
         net, x, state = in_precision((net, x, state), "float64")
-        rest = settle(net, x, solver=Anderson(tolerance=1e-12), state=state)
-        return Implicit(unsettled="keep").at_rest(net, x, labels, rest).gradient
+        rest = settle(net, x, solver=Anderson(tolerance=1e-12), state=state, throw=True)
+        return Implicit(unsettled="raise").at_rest(net, x, labels, rest).gradient
 
 
 def in_precision(tree: Tree, dtype: str) -> Tree:

@@ -1,0 +1,44 @@
+"""P1's VGG-6, scaled down, float64. Oracle: the implicit gradient; where there is none, what was published."""
+
+import jax
+import numpy as np
+import pytest
+
+import holoprop as hp
+
+SOLVER = hp.Anderson(tolerance=1e-11)
+VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
+
+
+def vgg(**settings):
+    return hp.convnet((32, 32, 3), (4, 4, 8, 8, 16, 16), 10, key=jax.random.key(3), **VGG, **settings)
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(4, 32, 32, 3)), rng.integers(0, 10, 4)
+
+
+def test_four_points_are_exact_in_every_layer(x64):
+    """P1, Figure 4a: at β = 1 four points leave nothing to see; 1 − cosine ≤ 1e-6 in each layer."""
+    net, (x, y) = vgg(), batch()
+    truth = hp.Implicit(solver=SOLVER)(net, x, y)
+    cosines = {}
+    for points in (2, 4):
+        found = hp.alignment(hp.Holomorphic(points, 1.0, solver=SOLVER)(net, x, y).gradient, truth.gradient)
+        cosines[points] = [layer.cosine for layer in found.layers.values()]
+    assert len(cosines[4]) == 7
+    assert min(cosines[4]) >= 1 - 1e-6
+    # Two points are worse, as published (1.1e-6 on the full-size network).
+    assert max(cosines[2]) < min(cosines[4])
+
+
+def test_hard_activations_and_max_pooling_fall_short(x64):
+    """P1, Figure 4a: whatever β, the non-holomorphic variant stays at 1 − cosine ≥ 1.8e-3 with two points."""
+    net, (x, y) = vgg(activation="hard_sigmoid", pooling="max"), batch()
+    truth = hp.Implicit(solver=SOLVER, unsettled="keep")(net, x, y)
+    for beta in (0.01, 0.1, 1.0):
+        estimate = hp.Holomorphic(2, beta, solver=SOLVER, unsettled="keep")(net, x, y)
+        assert hp.alignment(estimate.gradient, truth.gradient).total.cosine < 1 - 1.8e-3
+    with pytest.raises(ValueError, match="not holomorphic"):
+        hp.Holomorphic(4, 1.0)(net, x, y)
