@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from holoprop.gradient.batch_spectrum import BatchSpectrum, MeanSquares, mean_squares
 from holoprop.gradient.circle import Circle, settle_on_circle
 from holoprop.gradient.expectation import GAIN, NEAREST, CircleMemory, Expectation, balanced
-from holoprop.gradient.pooled import Energies, Pooled, energies
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
 from holoprop.settling.solver import AbstractSolver
@@ -56,12 +56,12 @@ def settle_on_shared_circle(
     """
     start, noise = expected.best_radius(points), expected.noise
 
-    def look(circle: Circle) -> Energies:
-        return energies(circle, points, problem.size, noise, expected)
+    def look(circle: Circle) -> MeanSquares:
+        return mean_squares(circle, points, problem.size, noise, expected)
 
     first = settle_on_circle(problem, target, free, points, start, solver, key=key, noise=noise)
     found = look(first)
-    said = found.pooled()
+    said = found.spectrum()
     best, _ = better_radius(said, points)
     ratio = best / said.radius
     gains = jnp.hypot(said.aliasing, said.noise) > GAIN * jnp.hypot(said.aliasing * ratio**points, said.noise / ratio)
@@ -78,14 +78,14 @@ def settle_on_shared_circle(
         # The same noise, so that what differs is the radius's doing.
         at = jnp.full_like(start, radius)
         second = settle_on_circle(problem, target, free, points, at, solver, key=key, noise=noise)
-        now = look(second).pooled()
+        now = look(second).spectrum()
         better = (now.arrived > said.arrived) | ((now.arrived == said.arrived) & (now.error < said.error))
         # Samples astray make the circle of all smaller by their share only.
         back = Lesson(now, radius / NEAREST, _HASTE * said.astray, jnp.zeros_like(better))
         onward = Lesson.of(now, points)
         # What is lost on the smaller circle too is not the nudge's doing: better a larger one.
         climb = Lesson(
-            found.pooled(noise=now.lost),
+            found.spectrum(noise=now.lost),
             _CLIMB * said.radius / NEAREST,
             jnp.full_like(radius, _HASTE),
             jnp.zeros_like(better),
@@ -104,19 +104,19 @@ class Lesson(eqx.Module):
     lower bound; `share`: how much of it goes into the memory.
     """
 
-    said: Pooled
+    said: BatchSpectrum
     limit: Float[Array, ""]
     share: Float[Array, ""]
     at_least: Bool[Array, ""]
 
     @classmethod
-    def of(cls, said: Pooled, points: int) -> "Lesson":
+    def of(cls, said: BatchSpectrum, points: int) -> "Lesson":
         """Return what a circle that samples can follow teaches."""
         _, limit = better_radius(said, points)
         return cls(said, limit, jnp.full_like(limit, _BLEND), ~said.seen & said.inside)
 
 
-def better_radius(said: Pooled, points: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def better_radius(said: BatchSpectrum, points: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the radius of the smallest predicted error, and the radius of convergence."""
     retreat = _RETREAT * said.radius
     limit = jnp.where(said.inside, said.radius * said.aliasing ** (-1 / points), retreat / NEAREST)

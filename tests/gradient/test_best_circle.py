@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import holoprop as hp
+from holoprop.gradient.batch_spectrum import mean_squares
 from holoprop.gradient.certificate import circle_spectrum
 from holoprop.gradient.circle import Circle
 from holoprop.gradient.contour import half_circle, whole_circle
 from holoprop.gradient.expectation import CircleMemory, Expectation, Pull
-from holoprop.gradient.pooled import energies
 from holoprop.gradient.shared_circle import better_radius
 from holoprop.gradient.turn import deviation_in_coefficient, folded
 
@@ -120,29 +120,29 @@ def look(circle, deviation, points=4, samples=40):
     """What a circle says if noise is expected to make each state deviate by so much, and nothing is remembered."""
     one, nothing = jnp.ones(samples), CircleMemory.fresh(jnp.dtype("float64"))
     expected = Expectation(nothing, one, one, Pull(one, one), deviation * one, jnp.zeros((), bool))
-    return energies(circle, points, 50, deviation * one, expected)
+    return mean_squares(circle, points, 50, deviation * one, expected)
 
 
 def test_a_batch_shows_what_noise_hides_of_its_samples(x64):
     """Oracle: the coefficients that the states were made of, the second below what a sample's noise leaves there."""
     j, deviation = np.arange(1, 5), 0.35
     coefficients = 0.3 ** (j - 1) / j**1.2
-    said = look(circle(coefficients, 0.3, deviation, 4), deviation).pooled()
+    said = look(circle(coefficients, 0.3, deviation, 4), deviation).spectrum()
     assert bool(said.seen) and bool(said.inside) and float(said.radius) == pytest.approx(0.3)
     assert float(said.noise) == pytest.approx(deviation / np.sqrt(8), rel=0.1)
     assert float(said.astray) == 0 and float(said.lost) < 0.05
     assert float(said.log_response) == pytest.approx(np.log(1 / 0.3), abs=0.05)
     true = 0.3**4 / 5**1.2  # of the same law; the certificate errs on the safe side, and noise adds to it
     assert true / 3 < float(said.aliasing) < 5 * true
-    hidden = look(circle(np.array([1.0, 0.01]), 0.3, deviation, 4), deviation).pooled()
+    hidden = look(circle(np.array([1.0, 0.01]), 0.3, deviation, 4), deviation).spectrum()
     assert not bool(hidden.seen) and bool(hidden.inside) and 1e-8 < float(hidden.aliasing) < 0.1
 
 
 def test_what_noise_cannot_have_done_is_a_lost_rest_state(x64):
     """Oracle: the noise that the states were made with, expected as it is, and thirty times smaller."""
     made = circle(np.array([1.0, 0.3]), 0.3, 3.0, 4)
-    assert bool(look(made, 3.0).pooled().inside)
-    assert not bool(look(made, 0.1).pooled().inside)
+    assert bool(look(made, 3.0).spectrum().inside)
+    assert not bool(look(made, 0.1).spectrum().inside)
 
 
 def test_a_few_samples_astray_count_for_what_they_do_to_the_mean(x64):
@@ -156,11 +156,11 @@ def test_a_few_samples_astray_count_for_what_they_do_to_the_mean(x64):
     norms = jnp.where(gone[:, None] & (jnp.arange(spectrum.norms.shape[1]) > 0), 1.25, spectrum.norms)
     shift = jnp.where(gone, 1.25, spectrum.shift)
     found = look(eqx.tree_at(lambda c: (c.spectrum.norms, c.spectrum.shift), made, (norms, shift)), 0.1)
-    said = found.pooled()
+    said = found.spectrum()
     assert float(said.astray) == pytest.approx(2 / 40)
     assert float(said.lost) == pytest.approx(2 / 40 * 1.25, rel=0.15)
     assert bool(said.inside) and said.lost <= said.error < 2 * said.lost
-    blamed = found.pooled(noise=said.lost)
+    blamed = found.spectrum(noise=said.lost)
     assert float(blamed.noise) == pytest.approx(np.hypot(float(said.noise), float(said.lost)))
     assert blamed.aliasing < said.aliasing
 
@@ -168,7 +168,7 @@ def test_a_few_samples_astray_count_for_what_they_do_to_the_mean(x64):
 def test_a_circle_on_which_no_sample_arrives_teaches_only_to_be_smaller(x64):
     made = circle(np.array([1.0, 0.3]), 0.3, 0.1, 4)
     lost = eqx.tree_at(lambda c: c.nudged.status, made, jnp.full(made.betas.shape, hp.Status.diverged, jnp.int32))
-    said = look(lost, 0.1).pooled()
+    said = look(lost, 0.1).spectrum()
     assert not bool(said.inside) and float(said.arrived) == 0 and float(said.astray) == 1
     assert float(said.radius) == pytest.approx(0.3)
     assert all(np.isfinite(float(leaf)) for leaf in jax.tree.leaves(said))

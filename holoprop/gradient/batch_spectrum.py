@@ -16,14 +16,14 @@ from holoprop.gradient.expectation import OUTSIDE, Expectation
 from holoprop.gradient.turn import deviation_in_coefficient
 
 _CHANCE = 4.0
-"""A coefficient is seen if its energy is above that of noise by so many standard deviations."""
+"""A coefficient is seen if its mean square is above that of noise by so many standard deviations."""
 _UNSURE = 0.1
-"""How far the energy of noise itself may be off, relative."""
+"""How far the mean square of noise itself may be off, relative."""
 _ANYTHING = 0.3
 """A coefficient that is not seen is taken to be no larger than this, relative to the first, whatever the noise."""
 
 
-class Pooled(eqx.Module):
+class BatchSpectrum(eqx.Module):
     """What a circle of radius `r` says of its batch, scalars; errors are those of the mean gradient.
 
     **Attributes:** `radius`: `r`; `aliasing`: the relative error for want of points, or the most that could hide in the
@@ -51,7 +51,7 @@ class Pooled(eqx.Module):
         return jnp.hypot(self.aliasing, self.noise_in_mean)
 
 
-class Energies(eqx.Module):
+class MeanSquares(eqx.Module):
     """Mean squares over the samples that follow their nudge, at the radius `radius`.
 
     **Attributes:** `coefficients`: `(points,)`, of the state's coefficients `1 … N − 1` and of the mean's shift;
@@ -73,7 +73,7 @@ class Energies(eqx.Module):
     arrived: Float[Array, ""]
     samples: int = eqx.field(static=True)
 
-    def pooled(self, noise: Float[Array, ""] | float = 0.0) -> Pooled:
+    def spectrum(self, noise: Float[Array, ""] | float = 0.0) -> BatchSpectrum:
         """Return what all samples together say, if so much of the error that is `lost` is noise after all."""
         tiny = jnp.finfo(self.known.dtype).tiny ** 0.5
         left = self.twice * self.known
@@ -89,7 +89,7 @@ class Energies(eqx.Module):
         away, blamed = jnp.maximum(lost - noise, 0), jnp.minimum(noise, lost)
         each = jnp.sqrt(self.known / first)
         outside = jnp.hypot(jnp.where(seen[0], aliasing[0], 0), away) >= OUTSIDE
-        return Pooled(
+        return BatchSpectrum(
             self.radius,
             jnp.maximum(jnp.hypot(jnp.where(seen[0], aliasing[0], most), away), tiny),
             jnp.maximum(jnp.hypot(each, blamed), tiny),
@@ -103,10 +103,10 @@ class Energies(eqx.Module):
         )
 
 
-def energies(
+def mean_squares(
     circle: Circle, points: int, neurons: int, noise: Float[Array, " batch"], expected: Expectation
-) -> Energies:
-    """Return the energies of a circle.
+) -> MeanSquares:
+    """Return the mean squares of a circle.
 
     **Arguments:** `neurons`: of one sample; `noise`: `(batch,)`, the deviation of its state that noise is expected to
     cause; `expected`: whose memory may know of more, and of the response.
@@ -137,7 +137,7 @@ def energies(
     # Real noise is real where the powers of β are: in the mean, and in the alternating coefficient.
     order = np.arange(1, points + 1)
     twice = 1 + ((order == points) | (2 * order == points)) if points > 2 else np.ones(2)
-    return Energies(
+    return MeanSquares(
         size,
         jnp.stack([mean(amplitudes[:, j] ** 2, follows) for j in range(points)]),
         typical * scale,
