@@ -78,6 +78,14 @@ CONFIGURATIONS = {
         ["network.hidden=[64, 0]"],
         "network.hidden must be a list, not empty, of which each is an integer ≥ 1, got [64, 0]",
     ),
+    "no layers": (
+        ["network.kind=convnet", "network.hidden=[64]"],
+        "network.hidden = [64] has no meaning with network.kind = 'convnet', only with mlp",
+    ),
+    "channels of dense layers": (
+        ["network.channels=[8]"],
+        "network.channels = [8] has no meaning with network.kind = 'mlp', only with convnet",
+    ),
     "unknown activation": (
         ["network.activation=sigmoyd"],
         "network.activation must be one of sigmoid, double_silu, tanh, silu, softplus, hard_sigmoid, relu, "
@@ -107,7 +115,7 @@ CONFIGURATIONS = {
     ),
     "unknown data set": (
         ["data.name=mnits"],
-        "data.name: unknown data set 'mnits', known are digits, fashion-mnist, mnist; did you mean 'mnist'?",
+        "data.name: unknown data set 'mnits', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?",
     ),
     "missing key": (["training.epochs=none"], "training.epochs is missing: give an integer ≥ 1"),
     "name with a slash": (
@@ -149,10 +157,10 @@ FILES = {
     "absent": (None, "run.toml: No such file or directory"),
     "malformed": (b"[network]\nhidden = [64\n", "run.toml is not valid TOML: Unclosed array (at end of document)"),
     "binary": (b"\xff\xfe\x00", "run.toml is not a text file in UTF-8"),
-    "empty": (b"", "network is missing: give a section with kind, hidden, activation, cost, weight_scale, "
-              "weight_std, dtype"),
-    "no section": (b"network = 3\n", "network must be a section with kind, hidden, activation, cost, weight_scale, "
-                   "weight_std, dtype, got 3"),
+    "empty": (b"", "network is missing: give a section with kind, hidden, channels, kernel, padding, pools, pooling, "
+              "temperature, activation, cost, weight_scale, weight_std, dtype"),
+    "no section": (b"network = 3\n", "network must be a section with kind, hidden, channels, kernel, padding, pools, "
+                   "pooling, temperature, activation, cost, weight_scale, weight_std, dtype, got 3"),
 }  # fmt: skip
 
 
@@ -186,7 +194,7 @@ def test_a_folder_for_a_file(
 COMMANDS = {
     "unknown preset": (
         ["train", "digit-mlp"],
-        "unknown preset 'digit-mlp': choose one of digits-mlp, fashion-mnist-mlp, mnist-mlp, or give a path that ends "
+        "unknown preset 'digit-mlp': choose one of cifar10-small, digits-mlp, fashion-mnist-mlp, mnist-mlp, or give a path that ends "
         "in .toml; did you mean 'digits-mlp'?",
     ),
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
@@ -199,7 +207,7 @@ COMMANDS = {
     "no samples": (["check-gradient", "digits-mlp", "--samples", "0"], "samples must be at least 1, got 0"),
     "unknown set": (
         ["data", "fetch", "minst"],
-        "unknown data set 'minst', known are digits, fashion-mnist, mnist; did you mean 'mnist'?",
+        "unknown data set 'minst', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?",
     ),
     "resuming and overwriting": (
         ["train", "digits-mlp", "--resume", "--overwrite"],

@@ -180,7 +180,7 @@ def test_data_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLOPROP_DATA", raising=False)
     monkeypatch.setenv("HOLOPROP_CACHE", "cache")
     listed = shell("data", "list").out.splitlines()
-    assert [line.split()[0] for line in listed] == ["name", "digits", "mnist", "fashion-mnist"]
+    assert [line.split()[0] for line in listed] == ["name", "digits", "mnist", "fashion-mnist", "cifar-10"]
     assert listed[1].endswith("built in")
     assert listed[2].endswith("not downloaded")
     assert shell("data", "fetch", "digits").out == "digits is built in: there is nothing to download\n"

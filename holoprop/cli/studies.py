@@ -122,11 +122,14 @@ def cite(
     if source is None:
         print(citation())
         return
+    from holoprop.data.registry import find_source
     from holoprop.experiments.building import build_estimator, build_network
 
     config, _ = config_or_run(source, overrides)
-    # How many inputs and classes there are is nothing to cite, and needs no data.
-    print(citation(build_network(config, 1, 2), build_estimator(config.estimator)))
+    # The shape of the data is known without them.
+    print(
+        citation(build_network(config, find_source(config.data.name).image_shape, 2), build_estimator(config.estimator))
+    )
 
 
 def _reproduce(name: str, scale: str, folder: Path, seed: int | None, *, alone: bool) -> str:

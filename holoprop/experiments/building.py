@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import optax
 from holoprop.data.dataset import Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig
+from holoprop.experiments.config_error import ConfigError
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit, Unrolled
@@ -20,8 +22,9 @@ from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.nudged import nudged_default
 from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
 from holoprop.gradient.stencil import Stencil
-from holoprop.network.build import mlp
+from holoprop.network.build import convnet, mlp
 from holoprop.network.layered import LayeredNetwork
+from holoprop.network.pooling import SoftmaxPooling, pooling_named
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.solver import AbstractSolver
@@ -34,8 +37,9 @@ _WEIGHTS = 2**32 - 1
 class Experiment(NamedTuple):
     """What a configuration describes, ready to run.
 
-    **Attributes:** `dataset`; `train` and `test`: pairs of inputs `(n, features)` in [0, 1] and labels `(n,)`,
-    shortened as configured; `net`, at its initial weights; `estimator`; `optimizer`.
+    **Attributes:** `dataset`; `train` and `test`: pairs of inputs in [0, 1], `(n, features)` or, for convolutions,
+    `(n, height, width, channels)`, and labels `(n,)`, shortened as configured; `net`, at its initial weights;
+    `estimator`; `optimizer`.
     """
 
     dataset: Dataset
@@ -60,29 +64,42 @@ def build_experiment(config: Config) -> Experiment:
     estimator = build_estimator(config.estimator)
     if isinstance(estimator, AbstractContinualEstimator):
         steps *= estimator.updates
+    flat = config.network.kind == "mlp"
     return Experiment(
         dataset=dataset,
-        train=(train.inputs(flatten=True), train.labels),
-        test=(test.inputs(flatten=True), test.labels),
-        net=build_network(config, dataset.features, dataset.classes),
+        train=(train.inputs(flatten=flat), train.labels),
+        test=(test.inputs(flatten=flat), test.labels),
+        net=build_network(config, dataset.image_shape, dataset.classes),
         estimator=estimator,
         optimizer=build_optimizer(config.optimizer, steps),
     )
 
 
-def build_network(config: Config, features: int, classes: int) -> LayeredNetwork:
-    """Return the network at its initial weights, which depend on `training.seed` alone."""
+def build_network(config: Config, image_shape: tuple[int, int, int], classes: int) -> LayeredNetwork:
+    """Return the network at its initial weights, which depend on `training.seed` alone.
+
+    **Raises:** `ConfigError` if nothing is left of the images after so many convolutions.
+    """
     network = config.network
-    return mlp(
-        features,
-        network.hidden,
-        classes,
-        activation=network.activation,
-        cost=network.cost,
-        weight_scale=network.weight_scale,
-        weight_std=network.weight_std,
-        key=jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
-    )
+    common: dict[str, Any] = {
+        "activation": network.activation,
+        "cost": network.cost,
+        "weight_scale": network.weight_scale,
+        "weight_std": network.weight_std,
+        "key": jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
+    }
+    if network.kind == "mlp":
+        assert network.hidden is not None
+        return mlp(math.prod(image_shape), network.hidden, classes, **common)
+    assert network.channels is not None and network.pooling is not None
+    pooling = pooling_named(network.pooling)
+    if network.temperature is not None:
+        pooling = SoftmaxPooling(temperature=network.temperature)
+    shape = _given(kernel=network.kernel, padding=network.padding, pools=network.pools)
+    try:
+        return convnet(image_shape, network.channels, classes, pooling=pooling, **shape, **common)
+    except ValueError as error:
+        raise ConfigError(f"network.channels: {error}") from None
 
 
 def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:

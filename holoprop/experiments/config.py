@@ -18,14 +18,25 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # TOML has lists only; a frozen model wants a tuple.
-Layers = Annotated[
-    tuple[Count, ...], Field(min_length=1), BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-]
+_AS_TUPLE = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+Layers = Annotated[tuple[Count, ...], Field(min_length=1), _AS_TUPLE]
+Padding = Literal["SAME", "VALID"]
 
 _NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
 _STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": None, "window": None}
 _TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("network", "kind"): {
+        "mlp": {"hidden": None},
+        "convnet": {
+            "channels": None,
+            "kernel": 3,
+            "padding": None,
+            "pools": None,
+            "pooling": "softmax",
+            "temperature": None,
+        },
+    },
     ("estimator", "name"): {
         "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED, **_STEPPED},
         "one_sided": {"beta": 0.1, **_NUDGED, **_STEPPED},
@@ -54,10 +65,22 @@ class _Section(BaseModel, frozen=True):
 class NetworkConfig(_Section, frozen=True):
     """`[network]`: what settles."""
 
-    kind: Literal["mlp"] = "mlp"
-    """Dense layers with tied feedback."""
-    hidden: Layers
-    """Units in each settled layer."""
+    kind: Literal["mlp", "convnet"] = "mlp"
+    """Dense layers or convolutions; feedback is tied."""
+    hidden: Layers | None = None
+    """Units in each settled layer (mlp)."""
+    channels: Layers | None = None
+    """Channels of each settled layer (convnet)."""
+    kernel: Count | None = None
+    """Side of the square kernels (convnet)."""
+    padding: Annotated[tuple[Padding, ...], Field(min_length=1), _AS_TUPLE] | None = None
+    """Of each convolution; without it SAME, but VALID in the last (convnet)."""
+    pools: Annotated[tuple[Count, ...], _AS_TUPLE] | None = None
+    """The convolutions, from 1, that are followed by pooling; without it all of them (convnet)."""
+    pooling: Literal["softmax", "average", "max"] | None = None
+    """How 2×2 windows are pooled (convnet)."""
+    temperature: Positive | None = None
+    """Of softmax pooling; without it 1 (convnet)."""
     activation: Literal["sigmoid", "double_silu", "tanh", "silu", "softplus", "hard_sigmoid", "relu"] = "sigmoid"
     """The activation of every layer."""
     cost: Literal["cross_entropy", "squared_error"] = "cross_entropy"
@@ -68,6 +91,27 @@ class NetworkConfig(_Section, frozen=True):
     """Standard deviation of the initial weights in place of 1/√fan-in."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of parameters and states."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return _completed(given, "network", "kind")
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> "NetworkConfig":
+        key, layers = ("hidden", self.hidden) if self.kind == "mlp" else ("channels", self.channels)
+        if layers is None:
+            raise ValueError(f"network.{key} is missing: give a list, not empty, of which each is an integer ≥ 1")
+        if self.padding is not None and len(self.padding) != len(layers):
+            raise ValueError(f"network.padding must be one for each of the {len(layers)} convolutions")
+        if self.pools is not None and max(self.pools, default=1) > len(layers):
+            raise ValueError(f"network.pools must be numbers of convolutions, 1 … {len(layers)}, got {max(self.pools)}")
+        if self.temperature is not None and self.pooling != "softmax":
+            raise ValueError(
+                f"network.temperature = {self.temperature:g} has no meaning with network.pooling = {self.pooling!r}, "
+                "only with 'softmax'"
+            )
+        return self
 
 
 class EstimatorConfig(_Section, frozen=True):
@@ -276,6 +320,11 @@ class Config(_Section, frozen=True):
             raise ValueError(
                 f"network.activation = {activation!r} is not holomorphic, which estimator.points = {points} needs: "
                 f"use one of {smooth}, or estimator.points = 2"
+            )
+        if points != 2 and self.network.pooling == "max":
+            raise ValueError(
+                f"network.pooling = 'max' is not holomorphic, which estimator.points = {points} needs: use softmax or "
+                "average, or estimator.points = 2"
             )
         size, samples = self.training.batch_size, self.data.train_samples
         if size > samples:

@@ -52,27 +52,27 @@ def check_energy(net: AbstractNetwork, estimator: str) -> None:
 def check_holomorphic(net: AbstractNetwork, points: int | Literal["auto"]) -> None:
     """Raise `ValueError` if a circle of so many points needs a complex derivative that `net` does not have."""
     if points != 2 and not net.holomorphic:
+        obstacle, way_out = _obstacle(net)
         raise ValueError(
-            f"{_obstacle(net)} is not holomorphic, so a circle of {points} points does not give its gradient: use "
-            f"points=2, or {_WAY_OUT}"
+            f"{obstacle} is not holomorphic, so a circle of {points} points does not give its gradient: use "
+            f"points=2, or {way_out}"
         )
 
 
 def check_complex(net: AbstractNetwork, name: str) -> None:
     """Raise `ValueError` if `name`, which settles under complex nudges, cannot do so on `net`."""
     if not net.holomorphic:
-        raise ValueError(f"{name} needs complex nudges, and {_obstacle(net)} is not holomorphic: use {_WAY_OUT}")
+        obstacle, way_out = _obstacle(net)
+        raise ValueError(f"{name} needs complex nudges, and {obstacle} is not holomorphic: use {way_out}")
 
 
-_WAY_OUT = "a smooth activation such as 'sigmoid' or 'double_silu' and softmax or average pooling"
-
-
-def _obstacle(net: AbstractNetwork) -> str:
-    """Return what of the network is not holomorphic."""
+def _obstacle(net: AbstractNetwork) -> tuple[str, str]:
+    """Return what of the network is not holomorphic, and what is."""
     if not net.activation.holomorphic:
-        return type(net.activation).__name__
+        return type(net.activation).__name__, "a smooth activation such as 'sigmoid' or 'double_silu'"
     for i, connection in enumerate(getattr(net, "connections", ())):
         if not connection.holomorphic:
             pooling = getattr(connection, "pooling", None)
-            return f"connections[{i}] ({type(connection if pooling is None else pooling).__name__})"
-    return type(net).__name__
+            culprit = connection if pooling is None else pooling
+            return f"connections[{i}] ({type(culprit).__name__})", "softmax or average pooling"
+    return type(net).__name__, "a network whose drive has a complex derivative"

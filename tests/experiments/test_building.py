@@ -8,7 +8,9 @@ import pytest
 import holoprop as hp
 from holoprop.experiments.building import build_estimator, build_experiment, build_network, build_optimizer
 from holoprop.experiments.config import EstimatorConfig, OptimizerConfig
+from holoprop.experiments.config_error import ConfigError
 from holoprop.experiments.sources import load_config
+from holoprop.network.pooling import SoftmaxPooling
 
 
 def test_estimators_get_their_numbers_and_solvers() -> None:
@@ -71,7 +73,7 @@ def test_a_continual_estimator_has_a_schedule_of_its_own_length() -> None:
 
 def test_weights_depend_on_the_seed_alone() -> None:
     def weights(*overrides: str) -> np.ndarray:
-        net = build_network(load_config("digits-mlp", ["network.hidden=[5]", *overrides]), 64, 10)
+        net = build_network(load_config("digits-mlp", ["network.hidden=[5]", *overrides]), (8, 8, 1), 10)
         return np.asarray(net.connections[0].weight)
 
     assert (weights() == weights("training.epochs=7", "estimator.radius=0.3")).all()
@@ -143,7 +145,56 @@ def test_equal_optimisers_are_one_object() -> None:
     assert build_optimizer(one, 10) is build_optimizer(other, 10)
 
 
+def test_a_convolutional_network_is_as_configured() -> None:
+    chosen = ["data.name=cifar-10", "network={kind='convnet', channels=[3, 4, 5], pools=[1, 3], pooling='average'}"]
+    config = load_config("digits-mlp", chosen)
+    net = build_network(config, (32, 32, 3), 10)
+    assert net.layer_shapes == ((16, 16, 3), (16, 16, 4), (7, 7, 5))
+    assert [type(connection.pooling).__name__ for connection in net.connections] == [
+        "AveragePooling",
+        "NoneType",
+        "AveragePooling",
+    ]
+    hot = load_config("cifar10-small", ["network.temperature=10.0", "network.padding=[SAME, SAME, SAME, SAME]"])
+    net = build_network(hot, (32, 32, 3), 10)
+    assert net.layer_shapes[-1] == (2, 2, 64) and net.connections[0].pooling == SoftmaxPooling(temperature=10.0)
+    with pytest.raises(
+        ConfigError, match=r"network\.channels: nothing is left of a map of 1×1 after a 3×3 convolution"
+    ):
+        build_network(load_config("cifar10-small"), (8, 8, 1), 10)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("network.padding=[SAME]", "network.padding must be one for each of the 4 convolutions"),
+        ("network.pools=[2, 5]", "network.pools must be numbers of convolutions, 1 … 4, got 5"),
+        (
+            "network={kind='convnet'}",
+            "network.channels is missing: give a list, not empty, of which each is an integer",
+        ),
+        ("network={kind='mlp'}", "network.hidden is missing: give a list, not empty, of which each is an integer ≥ 1"),
+        (
+            "network={kind='convnet', channels=[4], pooling='max', temperature=2.0}",
+            "network.temperature = 2 has no meaning with network.pooling = 'max', only with 'softmax'",
+        ),
+    ],
+)
+def test_convolutions_that_cannot_be_are_refused(override: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("cifar10-small", [override])
+    assert str(caught.value).startswith(line)
+
+
+def test_max_pooling_is_no_place_for_a_circle() -> None:
+    with pytest.raises(
+        ConfigError, match=r"network\.pooling = 'max' is not holomorphic, which estimator\.points = 4 needs"
+    ):
+        load_config("cifar10-small", ["network.pooling=max", "estimator.points=4"])
+    assert load_config("cifar10-small", ["network.pooling=max"]).network.pooling == "max"
+
+
 def test_float64_reaches_the_parameters() -> None:
     with jax.enable_x64(True):
-        net = build_network(load_config("digits-mlp", ["network.dtype=float64"]), 64, 10)
+        net = build_network(load_config("digits-mlp", ["network.dtype=float64"]), (8, 8, 1), 10)
     assert net.connections[0].weight.dtype == np.float64
