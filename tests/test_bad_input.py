@@ -194,8 +194,8 @@ def test_a_folder_for_a_file(
 COMMANDS = {
     "unknown preset": (
         ["train", "digit-mlp"],
-        "unknown preset 'digit-mlp': choose one of cifar10-small, digits-mlp, fashion-mnist-mlp, mnist-mlp, or give a path that ends "
-        "in .toml; did you mean 'digits-mlp'?",
+        "unknown preset 'digit-mlp': choose one of cifar10-small, digits-mlp, fashion-mnist-mlp, mnist-mlp, or give a "
+        "path that ends in .toml; did you mean 'digits-mlp'?",
     ),
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
     "unknown command": (["frobnicate"], "No such command 'frobnicate'. (holoprop --help)"),
