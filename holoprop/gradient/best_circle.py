@@ -87,11 +87,13 @@ def _better_radius(
     floor = jnp.where(rough, jnp.hypot(floor, spectrum.aliasing), floor)
     alias = jnp.maximum(jnp.where(unseen | rough, smooth, spectrum.aliasing), tiny)
     best = jnp.minimum(radius * balanced(floor, jnp.log(alias), points), NEAREST * limit)
-    # A spectrum from beyond the radius, or of states that did not settle, says only that the circle was too large; of
-    # the tolerance it says nothing.
-    fine = there & jnp.isfinite(best) & (alias < OUTSIDE)
+    # A spectrum from beyond the radius says only that the circle was too large, and nothing of the tolerance. States
+    # that have not quite settled, but tell a sound spectrum, may do so on a circle half as large.
+    follows = jnp.isfinite(best) & (alias < OUTSIDE)
+    fine = there & follows
     retreat = balanced(expected.floor / radius, -points * jnp.log(jnp.asarray(_BEYOND, floor.dtype)), points)
-    best = jnp.where(fine, best, radius * jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1))
+    retreat = jnp.where(jnp.isfinite(retreat), jnp.clip(retreat, 0.02, 0.5), 0.1)
+    best = jnp.where(follows, jnp.where(there, best, jnp.minimum(best, radius / 2)), radius * retreat)
     ratio = best / radius
     promised = jnp.hypot(alias * ratio**points, floor / ratio)
     error = jnp.hypot(alias, floor)
