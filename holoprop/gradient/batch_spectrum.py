@@ -28,10 +28,10 @@ class BatchSpectrum(eqx.Module):
 
     **Attributes:** `radius`: `r`; `aliasing`: the relative error for want of points, or the most that could hide in the
     noise, and that of samples astray; `noise`: that due to noise, of a single sample's gradient; `noise_in_mean`: what
-    the mean over the batch leaves of it; `seen`: whether any coefficient beyond the first
-    stands out of it; `inside`: whether the samples have states, and follow their nudge; `astray`: the share of those
-    that do not; `lost`: the error that they cause; `arrived`: the share of samples that have states; `log_response`:
-    the logarithm of a typical sample's first coefficient over `r` and the norm of its cost's gradient.
+    the mean over the batch leaves of it; `seen`: whether any coefficient beyond the first stands out of it; `inside`:
+    whether the samples have states, and follow their nudge; `astray`: the share of those that do not; `lost`: the error
+    that they cause; `arrived`: the share of samples that have states; `log_response`: the logarithm of a typical
+    sample's first coefficient over `r` and the norm of its cost's gradient.
     """
 
     radius: Float[Array, ""]
@@ -58,7 +58,7 @@ class MeanSquares(eqx.Module):
     `signal`: of the first one, as a typical sample has it, and `typical`, the same over `r` and the cost's pull;
     `known`: of what noise leaves in a coefficient; `lost`: the mean, not squared, of what neither nudge nor noise
     explains; `twice`: `(points,)`, 2 for coefficients in which real noise is real; `spread`: how uncertain `known` is,
-    relative; `astray`, `arrived`: shares of samples.
+    relative; `astray`, `arrived`: shares of samples; `samples`: how many there are.
     """
 
     radius: Float[Array, ""]
@@ -108,8 +108,9 @@ def mean_squares(
 ) -> MeanSquares:
     """Return the mean squares of a circle.
 
-    **Arguments:** `neurons`: of one sample; `noise`: `(batch,)`, the deviation of its state that noise is expected to
-    cause; `expected`: whose memory may know of more, and of the response.
+    **Arguments:** `circle`: settled with noise, nudges `(points, batch)`, one radius for all; `points`: `N`; `neurons`:
+    of one sample; `noise`: `(batch,)`, the deviation of its state that noise is expected to cause; `expected`: whose
+    memory may know of more, and of the response.
     """
     spectrum, radius = circle.spectrum, jnp.abs(circle.betas[0])
     there = arrived(circle.nudged)

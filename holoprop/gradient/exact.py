@@ -85,7 +85,9 @@ class Implicit(AbstractEstimator):
         A network may have several rest states for one input; the gradient is that of the one in which it is.
 
         **Arguments:** `x`: inputs `(batch, *net.input_shape)`, real; `y`: integer labels `(batch,)` or one-hot rows
-        `(batch, classes)`; `rest`: of `settle(net, x)`, layers `(batch, *shape)`, in the precision of the network.
+        `(batch, classes)`; `rest`: of `settle(net, x)`, layers `(batch, *shape)`, real.
+
+        **Returns:** an `Estimate` with `rest` as its rest states, by the equations of the class.
 
         **Raises:** `ValueError` if shapes do not fit; `UnsettledError` with `unsettled="raise"`.
 

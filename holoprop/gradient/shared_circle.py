@@ -135,7 +135,7 @@ def _learnt(lesson: Lesson, expected: Expectation) -> CircleMemory:
     # What was seen has noise in it.
     blended = memory.log_limit + lesson.share * (log_limit - memory.log_limit)
     blended = jnp.where(lesson.at_least, jnp.maximum(memory.log_limit, log_limit), blended)
-    # Energies are averaged, not their logarithms: what is rare and large counts as it does in the error.
+    # Squares are averaged, not their logarithms: what is rare and large counts as it does in the error.
     mean = jnp.logaddexp(jnp.log1p(-_BLEND) + 2 * memory.log_floor, jnp.log(_BLEND) + 2 * log_floor) / 2
     response = memory.log_response + _BLEND * (said.log_response - memory.log_response)
     return CircleMemory(

@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact
 
+from holoprop.network.named import named
+
 
 class AbstractActivation(eqx.Module):
     """An elementwise activation function `σ`.
@@ -136,11 +138,7 @@ def activation_named(name: str | AbstractActivation) -> AbstractActivation:
 
     **Raises:** `ValueError` naming the known activations if there is none of that name.
     """
-    if isinstance(name, AbstractActivation):
-        return name
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+    return named("activation", ACTIVATIONS, name)
 
 
 def logistic(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

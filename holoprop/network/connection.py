@@ -160,19 +160,15 @@ class Conv(AbstractConnection):
     keeps_real_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        shape, entries = jnp.shape(self.weight), jnp.shape(self.bias)
-        if len(shape) != 4 or entries != shape[3:]:
-            raise ValueError(
-                "a convolution needs a weight of shape (rows, columns, in, out) and a bias of shape (out,), "
-                f"got {shape} and {entries}"
-            )
+        check_affine("a convolution", self.weight, self.bias, "(rows, columns, in, out)", "(out,)")
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, got {self.stride}")
         if self.padding not in ("SAME", "VALID"):
             raise ValueError(f"padding must be 'SAME' or 'VALID', got {self.padding!r}")
         if min(self.target_shape) < 1:
+            rows, columns = self.weight.shape[:2]
             raise ValueError(
-                f"nothing is left of a map of {self.size[0]}×{self.size[1]} after a {shape[0]}×{shape[1]} convolution "
+                f"nothing is left of a map of {self.size[0]}×{self.size[1]} after a {rows}×{columns} convolution "
                 f"(stride {self.stride}, {self.padding}) and pooling: use fewer layers, padding='SAME' or no pooling"
             )
 

@@ -12,6 +12,8 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, Int, Num
 
+from holoprop.network.named import named
+
 
 class AbstractCost(eqx.Module):
     """A cost `C(o, y)` of one sample, complex-differentiable in the logits `o`.
@@ -65,11 +67,7 @@ def cost_named(name: str | AbstractCost) -> AbstractCost:
 
     **Raises:** `ValueError` naming the known costs if there is none of that name.
     """
-    if isinstance(name, AbstractCost):
-        return name
-    if name not in COSTS:
-        raise ValueError(f"unknown cost {name!r}; choose one of {', '.join(COSTS)}")
-    return COSTS[name]
+    return named("cost", COSTS, name)
 
 
 def one_hot(y: Num[Array, "..."], classes: int, dtype: jnp.dtype) -> Float[Array, "batch classes"]:

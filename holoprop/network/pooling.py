@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Inexact
 
 from holoprop.network.activation import sincos
+from holoprop.network.named import named
 
 
 class AbstractPooling(eqx.Module):
@@ -156,8 +157,4 @@ def pooling_named(name: str | AbstractPooling) -> AbstractPooling:
 
     **Raises:** `ValueError` naming the known ones if there is none of that name.
     """
-    if isinstance(name, AbstractPooling):
-        return name
-    if name not in POOLINGS:
-        raise ValueError(f"unknown pooling {name!r}; choose one of {', '.join(POOLINGS)}")
-    return POOLINGS[name]
+    return named("pooling", POOLINGS, name)

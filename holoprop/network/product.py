@@ -41,12 +41,12 @@ def real_product(
 
 
 def check_affine(what: str, weight: Array, bias: Array, matrix: str, vector: str) -> None:
-    """Raise `ValueError` unless `weight` is a matrix and `bias` has one entry for each of its columns.
+    """Raise `ValueError` unless `weight` has as many axes as `matrix` names, and `bias` one entry for each of the last.
 
     **Arguments:** `what`: of whom the message speaks; `matrix`, `vector`: the shapes in words.
     """
     shape, entries = jnp.shape(weight), jnp.shape(bias)
-    if len(shape) != 2 or entries != shape[1:]:
+    if len(shape) != len(matrix.split(",")) or entries != shape[-1:]:
         raise ValueError(
             f"{what} needs a weight of shape {matrix} and a bias of shape {vector}, got {shape} and {entries}"
         )

@@ -109,12 +109,16 @@ class FixedPoint(eqx.Module):
         kept = self.net.kept_products
         if not kept:
             return state
-        products = self._batched(lambda net, c, y, b, s: net.products(s, range(len(s))), state)
+        # The last block's are made when a sweep begins.
+        layers = [layer for block in self.net.blocks[:-1] for layer in block]
+        products = self._batched(lambda net, c, y, b, s: net.products(s, layers), state)
         return (*state, *(products[i] for i in kept))
 
     @property
     def carry_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each part of the carry, of one sample."""
+        if not self.net.kept_products:
+            return self.net.layer_shapes
         layers = tuple(jax.ShapeDtypeStruct(shape, parameter_dtype(self.net)) for shape in self.net.layer_shapes)
         made = eqx.filter_eval_shape(lambda net, s: net.products(s, range(len(s))), self.net, layers)
         return (*self.net.layer_shapes, *(made[i].shape for i in self.net.kept_products))

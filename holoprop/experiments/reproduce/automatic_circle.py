@@ -7,7 +7,6 @@ how it learns; its error at the first step is given too.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 
 import jax
@@ -29,7 +28,7 @@ from holoprop.settling.time_stepping import Noise, TimeSteps
 RADII = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5, 1.0, 1.6)
 P1_RADIUS = 0.4
 """P1 trains with this one, whatever the network."""
-SEED = 1001
+SEED = 1101
 """Networks that were not looked at while the circle was being built."""
 _BATCH = 16
 _STD = 0.01
@@ -159,12 +158,13 @@ def gains(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings
 def _draw_at_rest(rng: np.random.Generator, shape: Shape) -> tuple[LayeredNetwork, Array, Array, int]:
     """Return a network and a batch of which every sample has a rest state, and how many were drawn in vain."""
     with jax.enable_x64(True):
-        for again in itertools.count():
+        again = 0
+        while True:
             net = shape.network(int(rng.integers(1 << 30)))
             x, y = draw_batch(rng, shape, _BATCH)
             if bool(settle(net, x, solver=Anderson(tolerance=1e-12)).settled.all()):
                 return net, x, y, again
-    raise AssertionError("a count has no end")
+            again += 1
 
 
 def _error_of(
