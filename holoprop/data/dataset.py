@@ -1,7 +1,7 @@
 """A data set: labelled images, split into train and test, kept as whole pixel values.
 
 Pixels stay `uint8` in memory, a quarter of what float32 would take; networks get `x = pixel / scale`, which lies in
-[0, 1].
+[0, 1], or, normalised, `(x − mean) / std`, channel by channel.
 """
 
 import dataclasses
@@ -67,13 +67,23 @@ class Split:
         height, width, channels = self.images.shape[1:]
         return f"Split({len(self)} images of {height}×{width}×{channels}, scale={self.scale})"
 
-    def inputs(self, index: Index = slice(None), *, flatten: bool = False) -> Float32[np.ndarray, "n *shape"]:
-        """Return `pixel / scale` of all samples, or of those at `index`.
+    def inputs(
+        self,
+        index: Index = slice(None),
+        *,
+        flatten: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> Float32[np.ndarray, "n *shape"]:
+        """Return `x = pixel / scale` of all samples, or of those at `index`; with `mean` and `std`, `(x − mean) / std`.
 
         **Arguments:** `index`: a slice or integers; `flatten`: `(n, height·width·channels)`, for dense networks, in
-        place of `(n, height, width, channels)`.
+        place of `(n, height, width, channels)`; `mean`, `std`: one number a channel, in units of `x`, for example
+        `dataset.mean` and `dataset.std`.
 
-        **Returns:** a new float32 array with values in [0, 1].
+        **Returns:** a new float32 array, with values in [0, 1] unless normalised.
+
+        **Raises:** `DataError` if `mean` or `std` is not one for each channel, or a deviation is not positive.
 
         ```python
         train = hp.load_dataset("mnist").train
@@ -82,6 +92,7 @@ class Split:
         ```
         """
         inputs = np.divide(self.images[index], np.float32(self.scale), dtype=np.float32)
+        inputs = normalized(inputs, mean, std)
         return inputs.reshape(len(inputs), -1) if flatten else inputs
 
     def subset(self, index: Index) -> "Split":
@@ -101,6 +112,8 @@ class Dataset:
     - `name`: as in `load_dataset(name)`.
     - `train`, `test`: a `Split` each.
     - `class_names`: one a class, in the order of the labels.
+    - `mean`, `std`: of the training inputs, one number a channel, to normalise by:
+      `dataset.train.inputs(mean=dataset.mean, std=dataset.std)`; `None` where they are not known.
 
     **Raises:** `DataError` if the splits differ in image shape or scale, or a label has no class name.
     """
@@ -109,6 +122,8 @@ class Dataset:
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:] or self.train.scale != self.test.scale:
@@ -134,6 +149,26 @@ class Dataset:
     def features(self) -> int:
         """The number of inputs of a dense network, `height·width·channels`."""
         return math.prod(self.image_shape)
+
+
+def normalized(
+    inputs: Float32[np.ndarray, "*shape channels"], mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Float32[np.ndarray, "*shape channels"]:
+    """Return `(x − mean) / std`, channel by channel, in place; without `mean` or `std` that part is left out.
+
+    **Raises:** `DataError` if `mean` or `std` is not one for each channel, or a deviation is not positive.
+    """
+    channels = inputs.shape[-1]
+    for name, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != channels:
+            raise DataError(f"{name} must be one for each of {channels} channels, got {len(values)}")
+    if mean is not None:
+        inputs -= np.asarray(mean, np.float32)
+    if std is not None:
+        if min(std) <= 0:
+            raise DataError(f"std must be positive, got {min(std)}")
+        inputs /= np.asarray(std, np.float32)
+    return inputs
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def load_dataset(name: str, *, cache: str | os.PathLike[str] | None = None, veri
     source = find_source(name)
     if not source.files:
         train, test = read_digits()
-        return Dataset(name, train, test, source.class_names)
+        return Dataset(name, train, test, source.class_names, source.mean, source.std)
     paths = dataset_files(name, cache=cache, verify=verify)
     shape, classes = source.image_shape, len(source.class_names)
     if source.format == "cifar":
@@ -47,4 +47,4 @@ def load_dataset(name: str, *, cache: str | os.PathLike[str] | None = None, veri
     else:
         parts = [read_idx_pair(*pair, image_shape=shape, classes=classes) for pair in (paths[:2], paths[2:])]
     train, test = (Split(*part) for part in parts)
-    return Dataset(name, train, test, source.class_names)
+    return Dataset(name, train, test, source.class_names, source.mean, source.std)

@@ -28,6 +28,9 @@ class Source:
     - `name`, `title`: for programs and for people.
     - `train`, `test`: the number of samples in each part.
     - `image_shape`: height, width, channels; `class_names`: in the order of the labels.
+    - `mean`, `std`: of all pixels of a channel of the training images, in units of `scale`, rounded to four digits: the
+      numbers by which the field normalises these sets. (P1's code divides CIFAR-10 by 1.5 × (0.2023, 0.1994, 0.2010),
+      which are deviations within an image, averaged over images.)
     - `licence`, `home`: the terms and the publisher's page.
     - `format`: `"idx"` (files are train images, train labels, test images, test labels), `"cifar"` (batches, the last
       one the test set), or `""` for a set that comes with a dependency and has no files.
@@ -43,6 +46,8 @@ class Source:
     test: int
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     licence: str
     home: str
     format: Literal["", "idx", "cifar"] = ""
@@ -68,6 +73,8 @@ SOURCES: dict[str, Source] = {
             test=360,
             image_shape=(8, 8, 1),
             class_names=_DIGIT_NAMES,
+            mean=(0.3055,),
+            std=(0.3761,),
             licence="CC BY 4.0",
             home="https://archive.ics.uci.edu/dataset/80",
         ),
@@ -78,6 +85,8 @@ SOURCES: dict[str, Source] = {
             test=10_000,
             image_shape=(28, 28, 1),
             class_names=_DIGIT_NAMES,
+            mean=(0.1307,),
+            std=(0.3081,),
             licence="CC BY-SA 3.0",
             home="http://yann.lecun.com/exdb/mnist/",
             format="idx",
@@ -126,6 +135,8 @@ SOURCES: dict[str, Source] = {
                 "Bag",
                 "Ankle boot",
             ),
+            mean=(0.2860,),
+            std=(0.3530,),
             licence="MIT",
             home="https://github.com/zalandoresearch/fashion-mnist",
             format="idx",
@@ -174,6 +185,8 @@ SOURCES: dict[str, Source] = {
                 "ship",
                 "truck",
             ),
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
             licence="none stated",
             home="https://www.cs.toronto.edu/~kriz/cifar.html",
             format="cifar",

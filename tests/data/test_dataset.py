@@ -31,6 +31,38 @@ def test_inputs_are_pixels_over_scale() -> None:
     np.testing.assert_array_equal(split.inputs(slice(1, 3), flatten=True), inputs[1:].reshape(2, 8))
 
 
+def test_normalised_inputs_are_shifted_and_scaled_by_channel() -> None:
+    """Oracle: the quotient in float64, to float32's rounding; afterwards a whole split has mean 0 and deviation 1."""
+    split = Split(IMAGES, LABELS, 24)
+    inputs = split.inputs(mean=(0.25, 0.5), std=(0.5, 0.125))
+    expected = (IMAGES / 24 - [0.25, 0.5]) / [0.5, 0.125]
+    assert inputs.dtype == np.float32
+    np.testing.assert_allclose(inputs, expected, rtol=0, atol=1e-6)
+    flat = split.inputs([2, 0], flatten=True, mean=(0.25, 0.5), std=(0.5, 0.125))
+    np.testing.assert_array_equal(flat, inputs[[2, 0]].reshape(2, 8))
+    x = split.inputs()
+    unit = split.inputs(mean=x.mean((0, 1, 2)).tolist(), std=x.std((0, 1, 2)).tolist())
+    np.testing.assert_allclose(unit.mean((0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(unit.std((0, 1, 2)), 1, atol=1e-6)
+    for bad, message in (
+        ({"mean": (0.5,)}, "mean must be one for each of 2 channels, got 1"),
+        ({"std": (1.0, 1.0, 1.0)}, "std must be one for each of 2 channels, got 3"),
+        ({"std": (1.0, 0.0)}, "std must be positive, got 0.0"),
+    ):
+        with pytest.raises(DataError) as caught:
+            split.inputs(**bad)
+        assert str(caught.value) == message
+
+
+def test_digits_have_the_mean_and_deviation_that_the_registry_gives() -> None:
+    """Oracle: scikit-learn's arrays; the registry rounds to four digits."""
+    data = load_dataset("digits")
+    inputs = data.train.inputs()
+    assert data.mean == find_source("digits").mean and data.std == find_source("digits").std
+    np.testing.assert_allclose(data.mean, inputs.mean(dtype=np.float64), atol=5e-5)
+    np.testing.assert_allclose(data.std, inputs.std(dtype=np.float64), atol=5e-5)
+
+
 def test_every_pixel_value_maps_into_the_unit_interval() -> None:
     split = Split(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), np.zeros(1, int))
     inputs = split.inputs(flatten=True)[0]

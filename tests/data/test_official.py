@@ -69,6 +69,7 @@ def test_arrays_are_the_known_ones(name: str, mean: float, deviation: float, fir
     values = np.arange(256) / 255
     assert abs(histogram @ values - mean) < 5e-5
     assert abs(np.sqrt(histogram @ values**2 - (histogram @ values) ** 2) - deviation) < 5e-5
+    assert (data.mean, data.std) == ((mean,), (deviation,))
     assert data.train.labels[:5].tolist() == first_labels
     inputs = data.test.inputs(flatten=True)
     assert (inputs.shape, inputs.dtype, inputs.min(), inputs.max()) == ((10_000, 784), np.float32, 0, 1)
@@ -93,5 +94,9 @@ def test_cifar_10_is_the_known_one() -> None:
     mean = share @ values
     np.testing.assert_allclose(mean, [0.4914, 0.4822, 0.4465], atol=5e-5)
     np.testing.assert_allclose(np.sqrt(share @ values**2 - mean**2), [0.2470, 0.2435, 0.2616], atol=5e-5)
+    assert (data.mean, data.std) == ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    # The smaller deviations that some divide by, P1 among them: within an image, the mean over images.
+    within = [data.train.inputs(slice(i, i + 2500)).std((1, 2), ddof=1).mean(0) for i in range(0, 50_000, 2500)]
+    np.testing.assert_allclose(np.mean(within, 0), [0.2023, 0.1994, 0.2010], atol=5e-5)
     assert np.bincount(data.train.labels).tolist() == [5000] * 10
     assert [data.class_names[label] for label in data.train.labels[:4]] == ["frog", "truck", "truck", "deer"]
