@@ -5,6 +5,7 @@ coefficient of the activity on that circle is the gradient (Laborieux & Zenke 20
 """
 
 from holoprop.bibliography import citation
+from holoprop.data.augmentation import Augmentation
 from holoprop.data.dataset import DataError, Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
@@ -120,6 +121,7 @@ __all__ = [
     # what to cite
     "citation",
     # data
+    "Augmentation",
     "DataError",
     "Dataset",
     "Split",

@@ -1,1 +1,1 @@
-"""Data: named sets of labelled images, the official file formats, where the files live, and batches."""
+"""Data: named sets of labelled images, the official file formats, where the files live, batches, augmentation."""

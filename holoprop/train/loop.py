@@ -21,7 +21,7 @@ from holoprop.settling.fixed_point import check_inputs
 from holoprop.settling.substrate import Programmed, Substrate
 from holoprop.train.bookkeeping import Arrays, Bookkeeping
 from holoprop.train.interrupt import Interrupt
-from holoprop.train.step import StepMetrics, TrainState, initial_train_state, train_step
+from holoprop.train.step import Augment, StepMetrics, TrainState, initial_train_state, train_step
 
 
 @runtime_checkable
@@ -66,6 +66,7 @@ def fit(
     batch_size: int,
     seed: int = 0,
     test: Arrays | None = None,
+    augment: Augment | None = None,
     folder: Path | None = None,
     resume: bool = False,
     config: dict[str, Any] | None = None,
@@ -82,7 +83,9 @@ def fit(
     - `train`, `test`: pairs of inputs `(n, *input_shape)` and integer labels `(n,)`; the test set is evaluated after
       each epoch.
     - `epochs`, `batch_size`: the last, incomplete batch of an epoch is left out.
-    - `seed`: of the sample order and the estimator's noise.
+    - `seed`: of the sample order, the estimator's noise and the augmentation.
+    - `augment`: what is done to each batch of `train` inside the compiled step, `(x, key) → x` of the same shape, such
+      as an `Augmentation`; the test set is taken as it is.
     - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it. Without `resume`, those
       of a former run are removed.
     - `resume`: continue from the folder's checkpoint, bit for bit; seed, batch size and number of samples must be the
@@ -129,7 +132,7 @@ def fit(
         with Interrupt() as interrupt:
             while run.epoch < epochs and not interrupt.pressed:
                 state = _train_epoch(
-                    run, state, x, y, estimator, optimizer, log_every, checkpoint_every, progress, interrupt
+                    run, state, x, y, estimator, optimizer, augment, log_every, checkpoint_every, progress, interrupt
                 )
                 if interrupt.pressed:
                     run.save(state)
@@ -150,6 +153,7 @@ def _train_epoch(
     y: np.ndarray,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
+    augment: Augment | None,
     log_every: int,
     checkpoint_every: int | None,
     progress: ProgressDisplay | None,
@@ -171,7 +175,7 @@ def _train_epoch(
     begun = run.step - run.epoch * run.steps_per_epoch
     for index in epoch_batches(len(x), run.batch_size, seed=run.seed, epoch=run.epoch, start=begun, drop_last=True):
         key = jax.random.fold_in(base, run.step)
-        state, metrics = train_step(state, x[index], y[index], key, estimator, optimizer)
+        state, metrics = train_step(state, x[index], y[index], key, estimator, optimizer, augment)
         run.step += 1
         pending.append((run.step, metrics))
         stop = checkpoint_every is not None and run.step % checkpoint_every == 0

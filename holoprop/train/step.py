@@ -6,11 +6,13 @@ one in which some sample did not settle. Continual estimators get an optimiser's
 of them are taken back in the same cases.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
@@ -18,6 +20,12 @@ from holoprop.gradient.continual import AbstractContinualEstimator
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
 from holoprop.network.base import AbstractNetwork, Inputs, Targets
 from holoprop.settling.substrate import Programmed
+
+Augment = Callable[[Array, PRNGKeyArray], Array]
+"""What is done to a batch of training inputs before a step: a traceable function of the batch and a key."""
+
+# No estimator folds so large a number into its key, so the images share no randomness with the noise.
+_AUGMENTATION = 2**32 - 1
 
 
 class TrainState(eqx.Module):
@@ -66,20 +74,27 @@ def train_step(
     key: PRNGKeyArray,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
+    augment: Augment | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     """Take one step on a batch; compiled once per batch shape (a substrate that is not jittable settles on the host).
 
-    **Arguments:** `x`: `(batch, *input_shape)`; `y`: integer labels `(batch,)`; `key`: for estimators that draw noise.
+    **Arguments:** `x`: `(batch, *input_shape)`; `y`: integer labels `(batch,)`; `key`: for estimators that draw noise,
+    and for `augment`, what is done to the batch first, such as an `Augmentation`.
 
     **Returns:** the new state and the step's metrics.
     """
     if isinstance(state.net, Programmed) and not state.net.jittable:
+        if augment is not None:
+            # On the host a device may be double where JAX is single.
+            x = np.asarray(_compiled_augment(jnp.asarray(x), key, augment), np.asarray(x).dtype)
         return _compiled_move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
-    return _compiled_step(state, x, y, key, estimator, optimizer)
+    return _compiled_step(state, x, y, key, estimator, optimizer, augment)
 
 
 @eqx.filter_jit
-def _compiled_step(state, x, y, key, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
+def _compiled_step(state, x, y, key, estimator, optimizer, augment) -> tuple[TrainState, StepMetrics]:
+    if augment is not None:
+        x = _augmented(jnp.asarray(x), key, augment)
     if isinstance(estimator, AbstractContinualEstimator):
         return _move_continually(state, x, y, key, estimator, optimizer)
     return _move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
@@ -88,6 +103,15 @@ def _compiled_step(state, x, y, key, estimator, optimizer) -> tuple[TrainState, 
 @eqx.filter_jit
 def _compiled_move(state, estimate, y, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
     return _move(state, estimate, y, estimator, optimizer)
+
+
+@eqx.filter_jit
+def _compiled_augment(x, key, augment) -> Array:
+    return _augmented(x, key, augment)
+
+
+def _augmented(x: Array, key: PRNGKeyArray, augment: Augment) -> Array:
+    return augment(x, jax.random.fold_in(key, _AUGMENTATION))
 
 
 def _move(

@@ -53,6 +53,7 @@ class Problem:
     noisy: hp.AbstractEstimator
     sgd: optax.GradientTransformation
     adam: optax.GradientTransformation
+    augment: hp.Augmentation
     batch_size: int = BATCH_SIZE
     steps_per_epoch: int = STEPS_PER_EPOCH
     learning_rate: float = 0.5
@@ -123,6 +124,7 @@ def problem() -> Problem:
         noisy=Remembering(inner, inner.solver),
         sgd=optax.sgd(0.5),
         adam=optax.adam(0.02),
+        augment=hp.Augmentation(1, flip=True, fill=(-1.0,), image_shape=(2, 3, 1)),
     )
 
 

@@ -27,7 +27,7 @@ class Listener:
         self.calls.append(("end",))
 
 
-def by_hand(problem, epochs, seed, estimator, optimizer):
+def by_hand(problem, epochs, seed, estimator, optimizer, augment):
     """Epoch e in the order of `default_rng([seed, e])`, step t with the t-th key folded from the seed's."""
     x, y = problem.train
     state = initial_train_state(problem.net, estimator, optimizer, problem.batch_size)
@@ -37,16 +37,18 @@ def by_hand(problem, epochs, seed, estimator, optimizer):
         for i in range(problem.steps_per_epoch):
             index = order[i * problem.batch_size : (i + 1) * problem.batch_size]
             key = jax.random.fold_in(jax.random.key(seed), step)
-            state, seen = train_step(state, x[index], y[index], key, estimator, optimizer)
+            state, seen = train_step(state, x[index], y[index], key, estimator, optimizer, augment)
             metrics.append(seen)
             step += 1
     return state, metrics
 
 
-def test_fit_is_the_documented_loop(problem, assert_identical):
+@pytest.mark.parametrize("augmented", [False, True])
+def test_fit_is_the_documented_loop(problem, assert_identical, augmented):
     """Bit for bit, with noise that depends on the keys; the last three samples of an epoch are left out."""
-    result = problem.fit(estimator=problem.noisy, optimizer=problem.adam, epochs=3, seed=5)
-    state, metrics = by_hand(problem, 3, 5, problem.noisy, problem.adam)
+    augment = problem.augment if augmented else None
+    result = problem.fit(estimator=problem.noisy, optimizer=problem.adam, epochs=3, seed=5, augment=augment)
+    state, metrics = by_hand(problem, 3, 5, problem.noisy, problem.adam, augment)
     assert result.step == 3 * problem.steps_per_epoch == 12
     assert_identical(
         (result.net, result.optimizer_state, result.memory), (state.net, state.optimizer_state, state.memory)

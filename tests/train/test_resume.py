@@ -1,4 +1,7 @@
-"""Stopping and going on. Oracle: the run that was never interrupted, bit for bit, with Adam, noise and a memory."""
+"""Stopping and going on.
+
+Oracle: the run that was never interrupted, bit for bit, with Adam, noise, a memory, and inputs moved at random.
+"""
 
 import os
 
@@ -39,7 +42,8 @@ def run(problem):
 
     def call(folder, **options):
         defaults = {"estimator": problem.noisy, "optimizer": problem.adam, "test": problem.test, "seed": 3, "epochs": 4}
-        return problem.fit(**{**defaults, "log_every": 2, "checkpoint_every": 3, "folder": folder, **options})
+        defaults |= {"augment": problem.augment, "log_every": 2, "checkpoint_every": 3}
+        return problem.fit(**{**defaults, "folder": folder, **options})
 
     return call
 

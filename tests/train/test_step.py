@@ -1,6 +1,7 @@
 """One step. Oracles: the estimator called by itself, plain SGD written out, no change after a step that fails."""
 
 import dataclasses
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -41,6 +42,66 @@ def test_sgd_step_follows_the_estimate(problem, batch):
     np.testing.assert_allclose(metrics.sweeps, np.mean(estimate.rest.steps))
     np.testing.assert_allclose(metrics.residual_log10, np.log10(estimate.rest.residual).mean(), rtol=0.05)
     assert (int(metrics.kept), float(metrics.unsettled), bool(metrics.moved)) == (problem.batch_size, 0, True)
+
+
+def test_a_step_on_augmented_inputs(problem, batch):
+    """Oracle: the step on what the documented key makes of the batch, and not the one on the batch as it is."""
+    x, y = batch
+    moved = problem.augment(jnp.asarray(x), jax.random.fold_in(KEY, 2**32 - 1))
+    assert (np.asarray(moved) != x).any()
+    state = initial_train_state(problem.net, problem.estimator, problem.sgd, problem.batch_size)
+    new, metrics = train_step(state, x, y, KEY, problem.estimator, problem.sgd, problem.augment)
+    wanted, expected = train_step(state, moved, y, KEY, problem.estimator, problem.sgd)
+    other, _ = train_step(state, x, y, KEY, problem.estimator, problem.sgd)
+    for mine, right, wrong in zip(*map(jax.tree.leaves, (new.net, wanted.net, other.net)), strict=True):
+        # Compiled apart, as above.
+        np.testing.assert_allclose(mine, right, rtol=0, atol=2e-5)
+        assert np.abs(np.asarray(mine) - np.asarray(wrong)).max() > 1e-4
+    np.testing.assert_allclose(metrics.loss, expected.loss, rtol=1e-5)
+
+
+def test_the_test_set_is_evaluated_as_it_is(problem):
+    """Oracle: `evaluate` on the arrays that were handed in."""
+    result = problem.fit(test=problem.test, augment=problem.augment)
+    evaluation = hp.evaluate(result.net, *problem.test, solver=hp.Picard())
+    assert result.history[-1]["test_loss"] == evaluation.loss
+
+
+class Taking:
+    """A device on the host that keeps what it was given, at rest at its inputs."""
+
+    parameters: ClassVar = {"w": np.ones(2)}
+    classes, jittable = 2, False
+
+    def __init__(self):
+        self.seen = []
+
+    def settle(self, parameters, x, y, beta):
+        self.seen.append(x)
+        return x * parameters["w"] + beta * y
+
+    def energy_gradient(self, parameters, x, activities, weights):
+        return {"w": weights @ activities}
+
+    def logits(self, activities):
+        return activities
+
+    def cost(self, activities, y):
+        return ((activities - y) ** 2).sum(1)
+
+
+def test_a_device_on_the_host_is_given_augmented_inputs():
+    """Oracle: the augmentation by itself, with the documented key; in the precision of the inputs."""
+    device, augment = Taking(), hp.Augmentation(1, image_shape=(1, 2, 1))
+    estimator, optimizer = hp.Centered(), optax.sgd(0.1)
+    state = initial_train_state(hp.Programmed.of(device), estimator, optimizer, 6)
+    x, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
+    train_step(state, x, y, KEY, estimator, optimizer, augment)
+    moved = np.asarray(augment(jnp.asarray(x), jax.random.fold_in(KEY, 2**32 - 1)))
+    assert (moved != x).any()
+    for seen in device.seen:
+        assert seen.dtype == np.float64
+        np.testing.assert_array_equal(seen, moved)
 
 
 def test_no_sample_kept_moves_nothing(problem, batch, assert_identical):
