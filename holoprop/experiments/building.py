@@ -3,17 +3,21 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from holoprop.data.dataset import Dataset, Split
+from holoprop.data.augmentation import Augmentation
+from holoprop.data.dataset import Dataset, Split, normalized
 from holoprop.data.loading import load_dataset
 from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.data_config import DataConfig
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.exact import Implicit, Unrolled
@@ -37,9 +41,9 @@ _WEIGHTS = 2**32 - 1
 class Experiment(NamedTuple):
     """What a configuration describes, ready to run.
 
-    **Attributes:** `dataset`; `train` and `test`: pairs of inputs in [0, 1], `(n, features)` or, for convolutions,
-    `(n, height, width, channels)`, and labels `(n,)`, shortened as configured; `net`, at its initial weights;
-    `estimator`; `optimizer`.
+    **Attributes:** `dataset`; `train` and `test`: pairs of inputs in [0, 1], or normalised, `(n, features)` or, for
+    convolutions, `(n, height, width, channels)`, and labels `(n,)`, shortened as configured; `net`, at its initial
+    weights; `estimator`; `optimizer`; `augment`: what is done to batches of `train`, if anything.
     """
 
     dataset: Dataset
@@ -48,6 +52,7 @@ class Experiment(NamedTuple):
     net: LayeredNetwork
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
+    augment: Augmentation | None = None
 
 
 def build_experiment(config: Config) -> Experiment:
@@ -65,14 +70,30 @@ def build_experiment(config: Config) -> Experiment:
     if isinstance(estimator, AbstractContinualEstimator):
         steps *= estimator.updates
     flat = config.network.kind == "mlp"
+
+    def arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
+        return split.inputs(flatten=flat, mean=config.data.mean, std=config.data.std), split.labels
+
     return Experiment(
         dataset=dataset,
-        train=(train.inputs(flatten=flat), train.labels),
-        test=(test.inputs(flatten=flat), test.labels),
+        train=arrays(train),
+        test=arrays(test),
         net=build_network(config, dataset.image_shape, dataset.classes),
         estimator=estimator,
         optimizer=build_optimizer(config.optimizer, steps),
+        augment=build_augmentation(config.data, dataset.image_shape, flat=flat),
     )
+
+
+def build_augmentation(data: DataConfig, image_shape: tuple[int, int, int], *, flat: bool) -> Augmentation | None:
+    """Return what is done to batches of training inputs, normalised already; `None` if that is nothing.
+
+    Images are padded with black, which normalising has moved away from 0.
+    """
+    if not (data.crop_padding or data.flip):
+        return None
+    black = normalized(np.zeros(image_shape[-1], np.float32), data.mean, data.std)
+    return Augmentation(data.crop_padding, data.flip, tuple(black.tolist()), image_shape if flat else None)
 
 
 def build_network(config: Config, image_shape: tuple[int, int, int], classes: int) -> LayeredNetwork:
@@ -140,11 +161,35 @@ def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTra
     """Return the optimiser of a run of `steps` steps (continual estimators take several for each batch).
 
     The cosine schedule is `½ (1 + cos πt/steps) · learning_rate`; decoupled weight decay adds
-    `−rate · weight_decay · θ`.
+    `−rate · weight_decay · θ`, to biases too. Where the configuration has a number for each layer, a network's
+    connections and readout each get an optimiser of their own.
     """
-    rate, decay = optimizer.learning_rate, optimizer.weight_decay or 0.0
+    rates, decays = optimizer.learning_rates, optimizer.weight_decays
+    rate, decay = optimizer.learning_rate or 0.0, optimizer.weight_decay or 0.0
+    if rates is None and decays is None:
+        return _uniform_optimizer(optimizer, rate, decay, steps)
+    layers = len(rates or decays or ())
+    pairs = zip(rates or (rate,) * layers, decays or (decay,) * layers, strict=True)
+    parts: dict[Hashable, optax.GradientTransformation] = {
+        layer: _uniform_optimizer(optimizer, *pair, steps) for layer, pair in enumerate(pairs)
+    }
+    return optax.partition(parts, _layer_numbers)
+
+
+def _layer_numbers(net: Any) -> Any:
+    """The number of the layer, in place of each parameter: connections from 0, then the readout."""
+    connections = tuple(jax.tree.map(lambda _, i=i: i, each) for i, each in enumerate(net.connections))
+    readout = jax.tree.map(lambda _: len(connections), net.readout)
+    return eqx.tree_at(lambda net: (net.connections, net.readout), net, (connections, readout))
+
+
+def _uniform_optimizer(
+    optimizer: OptimizerConfig, peak: float, decay: float, steps: int
+) -> optax.GradientTransformation:
+    """One learning rate and one weight decay for all parameters."""
+    rate: optax.ScalarOrSchedule = peak
     if optimizer.schedule == "cosine":
-        rate = _cosine(rate, steps)
+        rate = _cosine(peak, steps)
     if optimizer.name == "adam":
         return optax.adam(rate)
     if optimizer.name == "adamw":

@@ -8,61 +8,18 @@ the others, so that the resolved configuration says all that mattered and nothin
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from holoprop.data.registry import find_source
 from holoprop.experiments.config_error import ConfigError, complaint
+from holoprop.experiments.data_config import DataConfig
+from holoprop.experiments.section import AS_TUPLE, Count, Finite, Layers, NotNegative, Positive, Section
+from holoprop.experiments.variants import VARIANTS, completed
 from holoprop.network.activation import ACTIVATIONS
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-# TOML has lists only; a frozen model wants a tuple.
-_AS_TUPLE = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-Layers = Annotated[tuple[Count, ...], Field(min_length=1), _AS_TUPLE]
 Padding = Literal["SAME", "VALID"]
 
-_NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
-_STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": None, "window": None}
-_TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
-VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
-    ("network", "kind"): {
-        "mlp": {"hidden": None},
-        "convnet": {
-            "channels": None,
-            "kernel": 3,
-            "padding": None,
-            "pools": None,
-            "pooling": "softmax",
-            "temperature": None,
-        },
-    },
-    ("estimator", "name"): {
-        "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED, **_STEPPED},
-        "one_sided": {"beta": 0.1, **_NUDGED, **_STEPPED},
-        "centered": {"beta": 0.1, **_NUDGED, **_STEPPED},
-        "stencil": {"points": 4, "beta": 0.1, **_NUDGED},
-        "oscillation": _TURNING,
-        "online_oscillation": _TURNING,
-        "continual": {"beta": 0.1, "stretches": 20, "dwell": 1, "dt": 1.0, "noise": None},
-        "implicit": {},
-        "unrolled": {"steps": 100},
-    },
-    ("estimator", "solver"): {"anderson": {"depth": 5}, "alternating": {}, "picard": {"damping": 0.0}},
-    ("optimizer", "name"): {
-        "sgd": {"momentum": 0.0, "weight_decay": 0.0},
-        "adam": {},
-        "adamw": {"weight_decay": 1e-4},
-    },
-}
-"""By the key that chooses: which other keys of its section each choice takes, and their defaults."""
 
-
-class _Section(BaseModel, frozen=True):
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-
-
-class NetworkConfig(_Section, frozen=True):
+class NetworkConfig(Section, frozen=True):
     """`[network]`: what settles."""
 
     kind: Literal["mlp", "convnet"] = "mlp"
@@ -73,9 +30,9 @@ class NetworkConfig(_Section, frozen=True):
     """Channels of each settled layer (convnet)."""
     kernel: Count | None = None
     """Side of the square kernels (convnet)."""
-    padding: Annotated[tuple[Padding, ...], Field(min_length=1), _AS_TUPLE] | None = None
+    padding: Annotated[tuple[Padding, ...], Field(min_length=1), AS_TUPLE] | None = None
     """Of each convolution; without it SAME, but VALID in the last (convnet)."""
-    pools: Annotated[tuple[Count, ...], _AS_TUPLE] | None = None
+    pools: Annotated[tuple[Count, ...], AS_TUPLE] | None = None
     """The convolutions, from 1, that are followed by pooling; without it all of them (convnet)."""
     pooling: Literal["softmax", "average", "max"] | None = None
     """How 2×2 windows are pooled (convnet)."""
@@ -95,7 +52,7 @@ class NetworkConfig(_Section, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        return _completed(given, "network", "kind")
+        return completed(given, "network", "kind")
 
     @model_validator(mode="after")
     def _check_layers(self) -> "NetworkConfig":
@@ -114,7 +71,7 @@ class NetworkConfig(_Section, frozen=True):
         return self
 
 
-class EstimatorConfig(_Section, frozen=True):
+class EstimatorConfig(Section, frozen=True):
     """`[estimator]`: where the gradient comes from, and how states settle."""
 
     name: Literal[
@@ -135,7 +92,7 @@ class EstimatorConfig(_Section, frozen=True):
     """Radius of the circle, or "auto": each sample's own (holomorphic; oscillation: a number)."""
     gradient_tolerance: Positive | None = None
     """With radius = "auto": the relative error that is good enough (holomorphic)."""
-    beta: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    beta: Finite | None = None
     """The nudge (one_sided, continual: not 0; centered, stencil: positive, the largest)."""
     dwell: Count | None = None
     """Time steps at each point (oscillation), or of each stretch (continual)."""
@@ -181,7 +138,7 @@ class EstimatorConfig(_Section, frozen=True):
                 "estimator.points must be an integer ≥ 2, got 1; for one nudge and a free phase set "
                 'estimator.name = "one_sided"'
             )
-        return _completed(_completed(given, "estimator", "name"), "estimator", "solver")
+        return completed(completed(given, "estimator", "name"), "estimator", "solver")
 
     @model_validator(mode="after")
     def _check_beta(self) -> "EstimatorConfig":
@@ -229,38 +186,7 @@ class EstimatorConfig(_Section, frozen=True):
         return self
 
 
-class DataConfig(_Section, frozen=True):
-    """`[data]`: what is learnt."""
-
-    name: str = "digits"
-    """The data set; `holoprop data list` shows them."""
-    train_limit: Count | None = None
-    """Use only the first so many training samples."""
-    test_limit: Count | None = None
-    """Use only the first so many test samples."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return find_source(name).name
-
-    @model_validator(mode="after")
-    def _check_limits(self) -> "DataConfig":
-        source = find_source(self.name)
-        for part, limit, most in (("train", self.train_limit, source.train), ("test", self.test_limit, source.test)):
-            if limit is not None and limit > most:
-                raise ValueError(
-                    f"data.{part}_limit must be at most {most}, the {part} samples of {self.name}, got {limit}"
-                )
-        return self
-
-    @property
-    def train_samples(self) -> int:
-        """The number of training samples in use."""
-        return self.train_limit or find_source(self.name).train
-
-
-class TrainingConfig(_Section, frozen=True):
+class TrainingConfig(Section, frozen=True):
     """`[training]`: how long, in which pieces."""
 
     epochs: Count
@@ -268,34 +194,54 @@ class TrainingConfig(_Section, frozen=True):
     batch_size: Count
     """Samples a step; the last, incomplete batch of an epoch is left out."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the initial weights, the order of the samples and the estimator's noise."""
+    """Of the initial weights, the order of the samples, their augmentation and the estimator's noise."""
     log_every: Count = 50
     """Steps between two records of steps."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints, besides the one after each epoch."""
 
 
-class OptimizerConfig(_Section, frozen=True):
+class OptimizerConfig(Section, frozen=True):
     """`[optimizer]`: how the gradient moves the parameters; names as Optax's."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     """The optimiser."""
-    learning_rate: Positive
+    learning_rate: Positive | None = None
     """The step size."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1), AS_TUPLE] | None = None
+    """In place of learning_rate: that of each connection, first to last, and of the readout."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Whether the step size stays, or falls to 0 over the run along half a cosine."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the last update carried on (sgd)."""
     weight_decay: NotNegative | None = None
     """Decoupled weight decay, multiplied by the learning rate (sgd, adamw)."""
+    weight_decays: Annotated[tuple[NotNegative, ...], Field(min_length=1), AS_TUPLE] | None = None
+    """In place of weight_decay: that of each connection, first to last, and of the readout (sgd, adamw)."""
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        return _completed(given, "optimizer", "name")
+        filled = completed(given, "optimizer", "name")
+        # One for each layer leaves nothing for the default to say.
+        if isinstance(given, Mapping) and given.get("weight_decays") is not None and given.get("weight_decay") is None:
+            filled = {**filled, "weight_decay": None}
+        return filled
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> "OptimizerConfig":
+        if self.learning_rate is None and self.learning_rates is None:
+            raise ValueError(
+                "optimizer.learning_rate is missing: give a finite number > 0, or optimizer.learning_rates, one for "
+                "each connection and the readout"
+            )
+        for one, many in (("learning_rate", "learning_rates"), ("weight_decay", "weight_decays")):
+            if getattr(self, one) is not None and getattr(self, many) is not None:
+                raise ValueError(f"optimizer.{one} and optimizer.{many} exclude each other: leave one of them out")
+        return self
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """A whole run. Make one by `parse_config` or `load_config`, whose errors are one line."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -326,6 +272,16 @@ class Config(_Section, frozen=True):
                 f"network.pooling = 'max' is not holomorphic, which estimator.points = {points} needs: use softmax or "
                 "average, or estimator.points = 2"
             )
+        connections = len(self.network.hidden or self.network.channels or ())
+        for key, values in (
+            ("learning_rates", self.optimizer.learning_rates),
+            ("weight_decays", self.optimizer.weight_decays),
+        ):
+            if values is not None and len(values) != connections + 1:
+                raise ValueError(
+                    f"optimizer.{key} must be one for each of {connections} connections and the readout, "
+                    f"{connections + 1} in all, got {len(values)}"
+                )
         size, samples = self.training.batch_size, self.data.train_samples
         if size > samples:
             raise ValueError(
@@ -361,23 +317,3 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(complaint(error, tree, Config, VARIANTS)) from None
-
-
-def _completed(given: Any, section: str, chooser: str) -> Any:
-    """Fill in what the chosen variant takes, refuse what only others take; the type checks see to what is no choice."""
-    if not isinstance(given, Mapping):
-        return given
-    variants = VARIANTS[section, chooser]
-    chosen = given.get(chooser, next(iter(variants)))
-    if not isinstance(chosen, str) or chosen not in variants:
-        return given
-    own = variants[chosen]
-    present = {key: value for key, value in given.items() if value is not None}
-    for key, value in present.items():
-        takers = [name for name, keys in variants.items() if key in keys]
-        if takers and key not in own:
-            raise ValueError(
-                f"{section}.{key} = {value!r} has no meaning with {section}.{chooser} = {chosen!r}, "
-                f"only with {' or '.join(filter(None, (', '.join(takers[:-1]), takers[-1])))}"
-            )
-    return {**own, **present}

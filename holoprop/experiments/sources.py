@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from holoprop.experiments.config import VARIANTS, Config, parse_config
+from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.config_error import ConfigError, did_you_mean
+from holoprop.experiments.variants import VARIANTS
 
 UNSET = object()
 """The value of an override `key=none`: the key goes back to its default."""

@@ -94,6 +94,7 @@ def run_training(
             batch_size=config.training.batch_size,
             seed=config.training.seed,
             test=experiment.test,
+            augment=experiment.augment,
             folder=folder,
             resume=resume,
             config=config.model_dump(mode="json"),

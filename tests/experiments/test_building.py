@@ -1,14 +1,25 @@
 """From configurations to objects: the right classes with the right numbers."""
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import holoprop as hp
-from holoprop.experiments.building import build_estimator, build_experiment, build_network, build_optimizer
+from holoprop.data.dataset import normalized
+from holoprop.experiments.building import (
+    build_augmentation,
+    build_estimator,
+    build_experiment,
+    build_network,
+    build_optimizer,
+)
 from holoprop.experiments.config import EstimatorConfig, OptimizerConfig
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.data_config import DataConfig
 from holoprop.experiments.sources import load_config
 from holoprop.network.pooling import SoftmaxPooling
 
@@ -94,6 +105,36 @@ def test_digits_become_flat_inputs_in_the_unit_interval() -> None:
     assert experiment.net.classes == 10
 
 
+def test_normalised_inputs_and_what_black_becomes() -> None:
+    """Oracle: the pixels in numpy; train and test by the same numbers, those of the training images."""
+    chosen = ["data.normalize=true", "data.crop_padding=2", "data.train_limit=50", "data.test_limit=7"]
+    experiment = build_experiment(load_config("digits-mlp", chosen))
+    data = experiment.dataset
+    for (x, _), split in ((experiment.train, data.train), (experiment.test, data.test)):
+        expected = (split.images[: len(x)] / 16 - 0.3055) / 0.3761
+        np.testing.assert_allclose(x, expected.reshape(len(x), 64), rtol=0, atol=1e-6)
+    augment = experiment.augment
+    assert augment is not None and augment.fill is not None
+    assert (augment.crop_padding, augment.flip, augment.image_shape) == (2, False, (8, 8, 1))
+    # Padded by what black pixels have become, to the bit.
+    assert augment.fill == (float(experiment.train[0].min()),)
+    assert augment.fill[0] == pytest.approx(-0.3055 / 0.3761)
+
+
+def test_crops_and_flips_are_made_of_whole_images() -> None:
+    """Oracle: cropping and flipping pixels and normalising afterwards, as P1's code does; the same bits."""
+    section = {"name": "cifar-10", "normalize": True, "std": [0.30345, 0.2991, 0.3015], "crop_padding": 2, "flip": True}
+    data = DataConfig.model_validate(section)
+    augment = build_augmentation(data, (32, 32, 3), flat=False)
+    assert augment is not None
+    pixels = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+    key = jax.random.key(3)
+    late = normalized(np.array(hp.Augmentation(2, flip=True)(jnp.asarray(pixels), key)), data.mean, data.std)
+    early = augment(jnp.asarray(normalized(pixels.copy(), data.mean, data.std)), key)
+    np.testing.assert_array_equal(early, late)
+    assert build_augmentation(DataConfig(), (8, 8, 1), flat=True) is None
+
+
 def hp_digits_train() -> np.ndarray:
     from holoprop.data.loading import load_dataset
 
@@ -126,6 +167,68 @@ def test_adam_takes_its_first_step_as_long_as_the_learning_rate(name: str) -> No
         update, _ = optimizer.update(jnp.asarray([3.0, 1e3]), optimizer.init(parameters), parameters)
     decay = 0.01 * 0.5 * parameters if name == "adamw" else 0.0
     assert jnp.allclose(update, -0.01 - decay, rtol=1e-4, atol=1e-6)  # Adam's ε = 1e-8, float32 rounding
+
+
+RATES, DECAYS, STEPS = (0.1, 0.2, 0.4), (0.0, 0.5, 0.1), 4
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "sgd", "momentum": 0.9, "learning_rates": RATES, "weight_decays": DECAYS},
+        {"name": "sgd", "learning_rates": RATES, "weight_decay": 0.3},
+        {"name": "sgd", "learning_rate": 0.1, "weight_decays": DECAYS},
+        {"name": "adam", "learning_rates": RATES},
+        {"name": "adamw", "learning_rates": RATES, "weight_decays": DECAYS},
+    ],
+    ids=["momentum, both", "rates alone", "decays alone", "adam", "adamw"],
+)
+def test_each_layer_has_its_own_learning_rate_and_weight_decay(section: dict[str, Any]) -> None:
+    """Oracle: the updates by hand, `η_t = ½ (1 + cos πt/T) η` of each layer, weights and biases alike.
+
+    SGD: `v ← g + μ v`, `θ ← θ − η_t (v + λ θ)`; Adam: with `v` replaced by `m̂/(√v̂ + 10⁻⁸)`.
+    """
+    config = OptimizerConfig.model_validate({"schedule": "cosine", **section})
+    optimizer = build_optimizer(config, STEPS)
+    net = hp.mlp(3, (4, 2), 2, key=jax.random.key(0))
+    rng = np.random.default_rng(1)
+    theta = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(net)]
+    layers = [0, 0, 1, 1, 2, 2]  # a weight and a bias each, as the leaves come
+    first, second = ([np.zeros(leaf.shape) for leaf in theta] for _ in range(2))
+    state, structure = optimizer.init(net), jax.tree.structure(net)
+    for step in range(STEPS):
+        gradient = [rng.normal(size=leaf.shape).astype(np.float32) for leaf in theta]
+        with jax.numpy_dtype_promotion("standard"):  # as training does for Optax
+            update, state = optimizer.update(jax.tree.unflatten(structure, gradient), state, net)
+        net = jax.tree.map(lambda p, u: p + u, net, update)
+        for k, (g, layer) in enumerate(zip(gradient, layers, strict=True)):
+            rate = (config.learning_rates or (config.learning_rate,) * 3)[layer]
+            rate = rate * (1 + np.cos(np.pi * step / STEPS)) / 2
+            decay = (config.weight_decays or (config.weight_decay or 0.0,) * 3)[layer]
+            if config.name == "sgd":
+                direction = first[k] = g + config.momentum * first[k]
+            else:
+                first[k], second[k] = 0.9 * first[k] + 0.1 * g, 0.999 * second[k] + 0.001 * g**2
+                mean, square = first[k] / (1 - 0.9 ** (step + 1)), second[k] / (1 - 0.999 ** (step + 1))
+                direction = mean / (np.sqrt(square) + 1e-8)
+            theta[k] = theta[k] - rate * (direction + decay * theta[k])
+    for mine, wanted in zip(jax.tree.leaves(net), theta, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-5)  # float32 rounding
+
+
+def test_layers_of_a_convolutional_network_are_numbered_alike() -> None:
+    """Oracle: plain SGD on a gradient of ones; P1's rates for Table 2."""
+    rates = (0.25, 0.15, 0.1, 0.08, 0.05)
+    net = build_network(load_config("cifar10-small"), (32, 32, 3), 10)
+    optimizer = build_optimizer(OptimizerConfig.model_validate({"learning_rates": rates}), 10)
+    gradient = jax.tree.map(jnp.ones_like, eqx.filter(net, eqx.is_inexact_array))
+    update, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    moved = [
+        (float(leaf.min()), float(leaf.max()))
+        for part in (*update.connections, update.readout)
+        for leaf in jax.tree.leaves(part)
+    ]
+    assert np.allclose(moved, [(-rate, -rate) for rate in rates for _ in ("weight", "bias")])
 
 
 def test_the_cosine_schedule_ends_at_zero() -> None:

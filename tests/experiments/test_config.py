@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holoprop.data.registry import SOURCES
-from holoprop.experiments.config import VARIANTS, Config, EstimatorConfig, NetworkConfig, OptimizerConfig, parse_config
+from holoprop.experiments.config import Config, EstimatorConfig, NetworkConfig, OptimizerConfig, parse_config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.sources import load_config
+from holoprop.experiments.variants import VARIANTS
 from holoprop.network.activation import ACTIVATIONS
 from holoprop.network.cost import COSTS
 
@@ -79,19 +81,46 @@ def test_defaults_of_the_chosen_variant_are_filled_in_and_no_others() -> None:
     assert (plain.points, plain.radius, plain.beta, plain.depth, plain.damping) == (None, None, 0.1, None, 0.0)
 
 
-@given(
-    estimators(),
-    st.sampled_from(["float32", "float64"]),
-    st.sampled_from(list(SOURCES)),
-    st.none() | st.integers(20, 99),
-)
-def test_toml_brings_every_configuration_back(estimator: dict, dtype: str, data: str, limit: int | None) -> None:
+@st.composite
+def datas(draw: st.DrawFn) -> dict[str, Any]:
+    """Any section [data]; without `normalize` no numbers to normalise by."""
+    name = draw(st.sampled_from(list(SOURCES)))
+    channels = SOURCES[name].image_shape[-1]
+    normalize = draw(st.none() | st.booleans())
+    values = {
+        "name": name,
+        "train_limit": draw(st.none() | st.integers(20, 99)),
+        "normalize": normalize,
+        "mean": draw(st.none() | st.just([0.5] * channels)) if normalize else None,
+        "std": draw(st.none() | st.just([0.25] * channels)) if normalize else None,
+        "crop_padding": draw(st.none() | st.integers(0, 7)),
+        "flip": draw(st.none() | st.booleans()),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+@st.composite
+def optimizers(draw: st.DrawFn) -> dict[str, Any]:
+    """Any section [optimizer] of a network of two connections; numbers are for all layers or for each."""
+    name = draw(st.sampled_from(list(VARIANTS["optimizer", "name"])))
+    three = st.lists(positive, min_size=3, max_size=3)
+    section = {"name": name, **draw(st.fixed_dictionaries({"learning_rate": positive}) | st.just({}))}
+    if "learning_rate" not in section:
+        section["learning_rates"] = draw(three)
+    if "weight_decay" in VARIANTS["optimizer", "name"][name]:
+        section |= draw(st.sampled_from([{}, {"weight_decay": 0.1}, {"weight_decays": [0.0, 0.5, 1e-4]}]))
+    return section
+
+
+@given(estimators(), st.sampled_from(["float32", "float64"]), datas(), optimizers())
+def test_toml_brings_every_configuration_back(estimator: dict, dtype: str, data: dict, optimizer: dict) -> None:
     """Oracle: equality with what was written, and the same text when written again."""
     tree = {
         **SMALL,
         "network": {"hidden": [8, 4], "dtype": dtype},
         "estimator": estimator,
-        "data": {"name": data, **({} if limit is None else {"train_limit": limit})},
+        "data": data,
+        "optimizer": optimizer,
     }
     config = parse_config(tree)
     text = config.to_toml()
@@ -99,6 +128,67 @@ def test_toml_brings_every_configuration_back(estimator: dict, dtype: str, data:
     assert again == config
     assert again.to_toml() == text
     assert {key: config.estimator.model_dump()[key] for key in estimator} == estimator
+
+
+def test_numbers_to_normalise_by_are_filled_in() -> None:
+    """Oracle: the registry; what is given stays, and without `normalize` there are none."""
+    assert parse_config(SMALL).data.mean is None
+    digits, cifar = SOURCES["digits"], SOURCES["cifar-10"]
+    filled = parse_config({**SMALL, "data": {"normalize": True}}).data
+    assert (filled.mean, filled.std) == (digits.mean, digits.std)
+    wider = [0.30345, 0.2991, 0.3015]
+    filled = parse_config({**SMALL, "data": {"name": "cifar-10", "normalize": True, "std": wider}}).data
+    assert (filled.mean, filled.std) == (cifar.mean, tuple(wider))
+
+
+REFUSED = {
+    "normalising by what is not asked for": (
+        ["data.mean=[0.5]"],
+        "data.mean = [0.5] has no meaning without data.normalize = true",
+    ),
+    "deviations of too many channels": (
+        ["data.normalize=true", "data.std=[0.2, 0.2, 0.2]"],
+        "data.std must be one for each channel of digits, 1 in all, got 3",
+    ),
+    "a deviation of zero": (
+        ["data.normalize=true", "data.std=[0.0]"],
+        "data.std must be a list, not empty, of which each is a finite number > 0, got [0.0]",
+    ),
+    "a crop that may lose the whole image": (
+        ["data.crop_padding=8"],
+        "data.crop_padding must be less than 8, the pixels along a side of digits, got 8",
+    ),
+    "a number for true": (["data.flip=1"], "data.flip must be true or false, got 1"),
+    "learning rates of too few layers": (
+        ["optimizer.learning_rate=none", "optimizer.learning_rates=[0.1, 0.1]"],
+        "optimizer.learning_rates must be one for each of 2 connections and the readout, 3 in all, got 2",
+    ),
+    "weight decays of too many layers": (
+        ["optimizer.weight_decay=none", "optimizer.weight_decays=[0.1, 0.1, 0.1, 0.1]"],
+        "optimizer.weight_decays must be one for each of 2 connections and the readout, 3 in all, got 4",
+    ),
+    "a learning rate twice": (
+        ["optimizer.learning_rates=[0.1, 0.1, 0.1]"],
+        "optimizer.learning_rate and optimizer.learning_rates exclude each other: leave one of them out",
+    ),
+    "no learning rate": (
+        ["optimizer.learning_rate=none"],
+        "optimizer.learning_rate is missing: give a finite number > 0, or optimizer.learning_rates, one for each "
+        "connection and the readout",
+    ),
+    "weight decays of an optimiser without": (
+        ["optimizer.name=adam", "optimizer.weight_decays=[0.1, 0.1, 0.1]"],
+        "optimizer.weight_decays = [0.1, 0.1, 0.1] has no meaning with optimizer.name = 'adam', only with sgd or adamw",
+    ),
+}
+
+
+@pytest.mark.parametrize(("overrides", "line"), REFUSED.values(), ids=REFUSED)
+def test_images_and_layers_that_cannot_be_are_refused(overrides: list[str], line: str) -> None:
+    """Oracle: the line, word for word; the preset has two connections, and one rate and decay for all of them."""
+    with pytest.raises(ConfigError) as caught:
+        load_config("digits-mlp", overrides)
+    assert str(caught.value) == line
 
 
 def test_a_configuration_cannot_be_changed_and_can_be_a_key() -> None:

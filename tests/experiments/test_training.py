@@ -101,6 +101,31 @@ def test_an_interrupted_run_resumes_as_if_it_had_not_been(run: RunResult, tmp_pa
     assert arrays(again) == arrays(run)
 
 
+def test_normalised_and_augmented_images(tmp_path: Path, tiny: Tiny) -> None:
+    """Per-layer rates and all. Oracles: the uninterrupted run, bit for bit; the pixels as they were; the check anew."""
+    config = tiny(
+        "data={name='digits', train_limit=60, test_limit=40, normalize=true, crop_padding=1, flip=true}",
+        "optimizer={name='sgd', momentum=0.9, learning_rates=[0.1, 0.05], weight_decays=[1e-3, 2e-3]}",
+    )
+    whole = run_training(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_training(config, tmp_path / "resumed", progress=Interrupting(at=4))
+    again = run_training(config, tmp_path / "resumed", resume=True)
+    assert records(tmp_path / "resumed") == records(tmp_path / "whole")
+    assert arrays(again) == arrays(whole)
+    assert check_gradient(read_run_config(whole.folder), folder=whole.folder) == whole.gradient_check
+    # What is evaluated are the normalised test images, neither moved nor mirrored; what is shown, their pixels.
+    test = load_dataset("digits").test
+    x = test.inputs(slice(40), flatten=True, mean=config.data.mean, std=config.data.std)
+    logits = hp.evaluate(whole.fit.net, x, test.labels[:40], solver=hp.Alternating()).logits
+    np.testing.assert_array_equal(whole.evaluation.logits, logits)
+    pixels = test.inputs(slice(40))[..., 0]
+    with np.load(whole.folder / "evaluation.npz", allow_pickle=False) as stored:
+        assert len(stored["images"])
+        for image in stored["images"]:
+            assert (pixels == image).all((1, 2)).any()
+
+
 def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path, tiny: Tiny) -> None:
     """Oracle: the run that had them from the start."""
     longer = run_training(tiny("training.epochs=3"), tmp_path / "longer")
