@@ -12,7 +12,7 @@ from holoprop.gradient.agreement import Agreement, Alignment, alignment
 from holoprop.gradient.certificate import Certificate, Spectrum, Verdict
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
-from holoprop.gradient.exact import Implicit, Unrolled
+from holoprop.gradient.exact import Backpropagation, Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.orbit import Orbit, circle_orbit
@@ -30,8 +30,8 @@ from holoprop.network.activation import (
     Tanh,
 )
 from holoprop.network.base import AbstractEnergyNetwork, AbstractNetwork
-from holoprop.network.build import convnet, mlp
-from holoprop.network.connection import AbstractConnection, Conv, Dense
+from holoprop.network.build import convnet, feedforward, mlp, resnet
+from holoprop.network.connection import AbstractConnection, Conv, Dense, Skip
 from holoprop.network.cost import AbstractCost, CrossEntropy, SquaredError
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import AbstractPooling, AveragePooling, MaxPooling, SoftmaxPooling
@@ -73,13 +73,16 @@ __all__ = [
     "Readout",
     "Sigmoid",
     "Silu",
+    "Skip",
     "SoftmaxPooling",
     "Softplus",
     "SquaredError",
     "Tanh",
     "convnet",
+    "feedforward",
     "mlp",
     "real_product",
+    "resnet",
     # settling
     "AbstractSolver",
     "Alternating",
@@ -100,6 +103,7 @@ __all__ = [
     "AbstractEstimator",
     "Agreement",
     "Alignment",
+    "Backpropagation",
     "Centered",
     "Certificate",
     "Continual",

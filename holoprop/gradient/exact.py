@@ -30,9 +30,10 @@ from holoprop.gradient.estimate import (
 )
 from holoprop.gradient.nudged import drop, read_out
 from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, parameter_dtype
+from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, cost_gradient
-from holoprop.settling.rest import Rest
+from holoprop.settling.rest import Rest, Status
 from holoprop.settling.run import check_state, settle_problem
 from holoprop.settling.solver import AbstractSolver, default_tolerance
 
@@ -232,6 +233,73 @@ class Unrolled(AbstractEstimator):
     def _unroll(self, problem: FixedPoint, state: State) -> State:
         state, _ = lax.scan(lambda s, _: (problem.update(s), None), state, length=self.steps)
         return state
+
+
+class Backpropagation(AbstractEstimator):
+    """Plain backpropagation through a feed-forward network: what P1 compares with, not what it estimates.
+
+    `dℒ/dθ` of `ℒ = mean C(o(s_L), y)` with `s_j = σ(Σ_i forward_ij(s_i))`, by reverse-mode differentiation.
+
+    **Arguments:** `solver`, `unsettled` as in `Holomorphic`; nothing is to settle, but evaluation asks for them.
+
+    **Raises:** `ValueError` when called with a network that has feedback (`Implicit` is its exact gradient).
+
+    Source: P1 (arXiv 2209.00530), Table 2, rows "BP".
+
+    ```python
+    hp.Backpropagation()(hp.feedforward(net), x, y).gradient
+    ```
+    """
+
+    solver: AbstractSolver = Anderson()
+    unsettled: Unsettled = "mask"
+
+    def __check_init__(self) -> None:
+        check_policy(self.unsettled)
+
+    def check(self, net: AbstractNetwork) -> None:
+        """Raise `ValueError` unless `net` is a feed-forward network."""
+        if not isinstance(net, LayeredNetwork) or net.feedback:
+            raise ValueError(
+                "Backpropagation is of feed-forward networks and this one has feedback: pass hp.feedforward(net), or "
+                "use Implicit, the exact gradient of a network that settles"
+            )
+
+    def estimate(
+        self,
+        net: AbstractNetwork,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        *,
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        """Return the gradient for inputs `x` and one-hot `target`; traceable."""
+        assert isinstance(net, LayeredNetwork)
+        dtype = parameter_dtype(net)
+        x, target = x.astype(dtype), target.astype(dtype)
+        state = jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x)
+        finite = functools.reduce(
+            jnp.logical_and, (jnp.all(jnp.isfinite(s.reshape(s.shape[0], -1)), -1) for s in state)
+        )
+        status = jnp.where(finite, jnp.int32(Status.settled), jnp.int32(Status.diverged))
+        once = jnp.ones(x.shape[:1], jnp.int32)
+        rest = Rest(state, jnp.where(finite, jnp.zeros((), dtype), jnp.inf), once, status)
+        certificate = _certify_free(rest, finite, self.unsettled)
+        share = sample_weights(certificate.kept, dtype)
+        if self.unsettled != "keep":
+            (x,), (target_kept,) = (drop((part,), certificate.kept, 1) for part in (x, target))
+        else:
+            target_kept = target
+
+        def scalar(net: Any) -> Array:
+            state = jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x)
+            _, losses = read_out(net, state, target_kept)
+            return jnp.sum(jnp.where(share > 0, share * losses, 0))
+
+        logits, losses = read_out(net, state, target)
+        gradient = eqx.filter_grad(scalar)(net)
+        return Estimate(gradient, mean_kept(losses, certificate.kept), logits, rest, certificate, None)
 
 
 def _certify_free(free: Rest, solved: Bool[Array, " batch"], unsettled: Unsettled) -> Certificate:

@@ -35,7 +35,8 @@ class AbstractNetwork(eqx.Module):
     """A network with its own dynamics, at rest where `s = σ(a(s))`: subclass it with what has no default here.
 
     That is `input_shape`, `layer_shapes` and `classes` (properties or class attributes), the method `drive`, a
-    `readout`, and the fields `activation` and `cost`. `clamp`, `blocks` and `drive_block` may be replaced too.
+    `readout`, and the fields `activation` and `cost`. `clamp`, `initial`, `blocks` and `drive_block` may be replaced
+    too.
 
     Parameters are the class's real array fields. `drive` and `potential` are called with those parameters cast to the
     state's dtype, so that `W @ s` works on the contour, unless `keeps_real_weights` says that the class multiplies real
@@ -114,6 +115,10 @@ class AbstractNetwork(eqx.Module):
     def clamp(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `c`, what of the input stays fixed while settling; by default `x` itself."""
         return x
+
+    def initial(self, c: Inexact[Array, "..."]) -> State:
+        """Return the state from which settling begins if none is given, in the dtype of `c`; by default zeros."""
+        return tuple(jnp.zeros(shape, c.dtype) for shape in self.layer_shapes)
 
     @abc.abstractmethod
     def drive(self, c: Inexact[Array, "..."], s: State) -> State:

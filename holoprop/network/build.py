@@ -4,6 +4,7 @@ Weights are drawn from a normal truncated at ±2 standard deviations with parame
 actual deviation is 0.88·std, as in `jax.nn.initializers.truncated_normal` and in both papers; biases are zero.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from holoprop.network.activation import AbstractActivation, activation_named
-from holoprop.network.connection import Conv, Dense
+from holoprop.network.connection import AbstractConnection, Conv, Dense, Skip
 from holoprop.network.convolution import Padding
 from holoprop.network.cost import AbstractCost, cost_named
-from holoprop.network.layered import LayeredNetwork
+from holoprop.network.layered import LayeredNetwork, Start
 from holoprop.network.pooling import AbstractPooling, pooling_named
 from holoprop.network.readout import Readout
 
@@ -30,6 +31,7 @@ def mlp(
     cost: str | AbstractCost = "cross_entropy",
     weight_scale: float = 1.0,
     weight_std: float | None = None,
+    start: Start = "zeros",
     key: PRNGKeyArray,
 ) -> LayeredNetwork:
     """Build a multi-layer energy network with dense, tied connections.
@@ -44,6 +46,7 @@ def mlp(
     - `cost`: a cost or its name: `cross_entropy`, `squared_error`.
     - `weight_scale`: factor on every initial weight, readout included.
     - `weight_std`: standard deviation parameter in place of `1/√fan-in` (the papers' `sc`), before `weight_scale`.
+    - `start`: where settling begins: `"zeros"`, as in the papers, or `"feedforward"`, one pass without feedback.
     - `key`: JAX random key.
 
     **Returns:** a `LayeredNetwork` with float32 parameters (float64 where JAX's x64 mode is on).
@@ -70,6 +73,7 @@ def mlp(
         readout=Readout(*out),
         activation=activation_named(activation),
         cost=cost_named(cost),
+        start=start,
     )
 
 
@@ -87,6 +91,7 @@ def convnet(
     cost: str | AbstractCost = "cross_entropy",
     weight_scale: float = 1.0,
     weight_std: float | None = None,
+    start: Start = "feedforward",
     key: PRNGKeyArray,
 ) -> LayeredNetwork:
     """Build a convolutional energy network, a chain of tied convolutions with pooling.
@@ -104,6 +109,7 @@ def convnet(
     - `pooling`: a pooling or its name: `softmax`, `average`, `max` (2×2).
     - `activation`, `cost`, `weight_scale`, `weight_std`, `key`: as `mlp`; a convolution's fan-in is `kernel²` times its
       input channels.
+    - `start`: where settling begins: `"feedforward"`, one pass without feedback, or `"zeros"`, as in P1.
 
     **Returns:** a `LayeredNetwork` with float32 parameters (float64 where JAX's x64 mode is on).
 
@@ -133,7 +139,112 @@ def convnet(
         readout=Readout(*_affine(key, (math.prod(last), classes), weight_scale, weight_std)),
         activation=activation_named(activation),
         cost=cost_named(cost),
+        start=start,
     )
+
+
+def resnet(
+    in_shape: tuple[int, int, int],
+    channels: Sequence[int],
+    classes: int,
+    *,
+    blocks: int | Sequence[int] = 1,
+    kernel: int = 3,
+    strength: float = 0.5,
+    activation: str | AbstractActivation = "double_silu",
+    cost: str | AbstractCost = "cross_entropy",
+    weight_scale: float = 1.0,
+    weight_std: float | None = None,
+    start: Start = "feedforward",
+    key: PRNGKeyArray,
+) -> LayeredNetwork:
+    """Build a convolutional energy network with residual connections.
+
+    A convolution into layer 1, then residual blocks: two convolutions, `l → l+1 → l+2`, and a connection `l → l+2` that
+    skips them,
+
+        Φ = … + s_{l+1} · (W ∗ s_l + b) + s_{l+2} · (W' ∗ s_{l+1} + b') + s_{l+2} · skip(s_l) + …,
+
+    where `skip(s) = κ s` if the shape stays, else a convolution 1×1 of its own. The first block of every stage but the
+    first halves height and width (stride 2 of its first convolution and its skip). The readout sees the last layer,
+    flattened.
+
+    **Arguments:**
+
+    - `in_shape`, `classes`, `activation`, `cost`, `weight_scale`, `weight_std`, `start`, `key`: as `convnet`.
+    - `channels`: of each stage, first to last; `blocks`: residual blocks in every stage, or in each.
+    - `kernel`: side of the square kernels of the blocks.
+    - `strength`: the `κ` of skips between layers of one shape, in units of drive per activity.
+
+    **Returns:** a `LayeredNetwork` with float32 parameters (float64 where JAX's x64 mode is on). A layer is joined to
+    the two above, so no two of a block can be updated at once: sweeps go layer by layer.
+
+    **Raises:** `ValueError` for sizes below 1, no channels, `blocks` of another length than `channels`, a `strength`
+    that is not finite, or a negative or non-finite scale.
+
+    Source: skip connections in the energy, Hopfield-ResNet (arXiv 2509.26003); the layout is that of residual networks
+    (He et al. 2016) without normalisation.
+
+    ```python
+    net = hp.resnet((32, 32, 3), (64, 128, 256), 10, key=jax.random.key(0))
+    net.graph  # (0, 1), (1, 2), (2, 3), (1, 3), …
+    ```
+    """
+    channels = tuple(channels)
+    _check_image(in_shape, channels, kernel=kernel, classes=classes)
+    _check_scales(weight_scale=weight_scale, weight_std=weight_std)
+    counts = (blocks,) * len(channels) if isinstance(blocks, int) else tuple(blocks)
+    if len(counts) != len(channels):
+        raise ValueError(f"blocks must be one for all {len(channels)} stages or one for each, got {counts}")
+    _check_sizes(blocks=counts)
+    first_key, last_key, *keys = jax.random.split(key, 2 + 3 * sum(counts))
+
+    def conv(key: PRNGKeyArray, shape: tuple[int, ...], out: int, side: int, stride: int) -> Conv:
+        weight, bias = _affine(key, (side, side, shape[2], out), weight_scale, weight_std)
+        return Conv(weight, bias, (shape[0], shape[1]), stride)
+
+    connections: list[AbstractConnection] = [conv(first_key, in_shape, channels[0], kernel, 1)]
+    edges, layer = [(0, 1)], 1
+    strides = [2 if stage and not block else 1 for stage, count in enumerate(counts) for block in range(count)]
+    outs = [out for out, count in zip(channels, counts, strict=True) for _ in range(count)]
+    for i, (out, stride) in enumerate(zip(outs, strides, strict=True)):
+        shape = connections[-1 if i == 0 else -2].target_shape
+        lower = conv(keys[3 * i], shape, out, kernel, stride)
+        upper = conv(keys[3 * i + 1], lower.target_shape, out, kernel, 1)
+        same = upper.target_shape == shape
+        skip = Skip(shape, strength) if same else conv(keys[3 * i + 2], shape, out, 1, stride)
+        connections += [lower, upper, skip]
+        edges += [(layer, layer + 1), (layer + 1, layer + 2), (layer, layer + 2)]
+        layer += 2
+    last = math.prod(connections[-1].target_shape)
+    return LayeredNetwork(
+        connections=tuple(connections),
+        readout=Readout(*_affine(last_key, (last, classes), weight_scale, weight_std)),
+        activation=activation_named(activation),
+        cost=cost_named(cost),
+        edges=tuple(edges),
+        start=start,
+    )
+
+
+def feedforward(net: LayeredNetwork, *, activation: str | AbstractActivation = "relu") -> LayeredNetwork:
+    """Return the feed-forward network of the same connections, readout and parameters: P1's comparison, its rows "BP".
+
+    `s_j = σ(Σ_i forward_ij(s_i))`: nothing is sent back, so that one pass through the layers is the rest state. Train
+    it with `Backpropagation`.
+
+    **Arguments:** `net`: whose edges all lead upwards; `activation`: an activation or its name.
+
+    **Raises:** `ValueError` for a network with edges that lead down, or an unknown activation.
+
+    Source: P1 (arXiv 2209.00530), Table 2, "BP".
+
+    ```python
+    bp = hp.feedforward(hp.convnet((32, 32, 3), (128, 256, 512, 512), 10, key=jax.random.key(0)))
+    hp.Backpropagation()(bp, x, y).gradient
+    ```
+    """
+    return dataclasses.replace(net, activation=activation_named(activation), feedback=False, start="feedforward")
 
 
 def _convolutions(
@@ -150,11 +261,7 @@ def _convolutions(
 ) -> tuple[tuple[Conv, ...], tuple[int, ...], PRNGKeyArray]:
     """Return the convolutions, the last layer's shape, and a key for the readout."""
     channels = tuple(channels)
-    if not channels:
-        raise ValueError("channels must name at least one layer, got ()")
-    if len(in_shape) != 3:
-        raise ValueError(f"in_shape must be (height, width, channels), got {in_shape}")
-    _check_sizes(in_shape=in_shape, channels=channels, kernel=kernel)
+    _check_image(in_shape, channels, kernel=kernel)
     _check_scales(weight_scale=weight_scale, weight_std=weight_std)
     count = len(channels)
     if padding is None:
@@ -187,6 +294,14 @@ def _affine(
     std = math.prod(shape[:-1]) ** -0.5 if weight_std is None else weight_std
     weight = weight_scale * std * jax.random.truncated_normal(key, -2.0, 2.0, shape)
     return weight, jnp.zeros(shape[-1], weight.dtype)
+
+
+def _check_image(in_shape: tuple[int, ...], channels: tuple[int, ...], **sizes: int) -> None:
+    if not channels:
+        raise ValueError("channels must name at least one layer, got ()")
+    if len(in_shape) != 3:
+        raise ValueError(f"in_shape must be (height, width, channels), got {in_shape}")
+    _check_sizes(in_shape=in_shape, channels=channels, **sizes)
 
 
 def _check_sizes(**sizes: int | Sequence[int]) -> None:

@@ -7,6 +7,7 @@ hand passes it on instead of computing it twice.
 """
 
 import abc
+import math
 from typing import ClassVar
 
 import equinox as eqx
@@ -122,6 +123,44 @@ class Dense(AbstractConnection):
         """Return `Wᵀ s'`: `(out,) → (in,)`, real or complex."""
         del product
         return real_product(target, self.weight.T)
+
+
+class Skip(AbstractConnection):
+    """A residual connection between layers of one shape: forward `κ s`, backward `κ s'`; the term `κ s' · s` of `Φ`.
+
+    **Attributes:** `shape`: of both layers; `strength`: the fixed number `κ`, in units of drive per activity.
+
+    **Raises:** `ValueError` for a strength that is not finite.
+
+    Source: skip connections in the energy, Hopfield-ResNet (arXiv 2509.26003), there with `κ = 1`.
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    strength: float = eqx.field(static=True, default=1.0)
+    tied: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if not math.isfinite(self.strength):
+            raise ValueError(f"strength must be finite, got {self.strength}")
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """`shape`."""
+        return self.shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """`shape`."""
+        return self.shape
+
+    def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return `κ s`, real or complex."""
+        return self.strength * source
+
+    def down(self, target: Inexact[Array, "..."], product: Inexact[Array, "..."] | None = None) -> Array:
+        """Return `κ s'`, real or complex."""
+        del product
+        return self.strength * target
 
 
 class Conv(AbstractConnection):

@@ -10,7 +10,7 @@ follows from the graph (`graph.py`): in a chain the layers of one parity are dri
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from holoprop.network.connection import AbstractConnection
 from holoprop.network.cost import AbstractCost
 from holoprop.network.graph import Edge, chain, check_graph, colour_classes
 from holoprop.network.readout import Readout
+
+Start = Literal["zeros", "feedforward"]
+"""Where settling begins: at rest without input, or with one pass through the layers that sends nothing back."""
 
 
 class LayeredNetwork(AbstractNetwork):
@@ -35,11 +38,16 @@ class LayeredNetwork(AbstractNetwork):
     - `activation`, `cost`: the activation `σ` of every layer, and the cost `C(o, y)`.
     - `edges`: for each connection the layers `(source, target)` that it joins; `None` for a chain. The first is
       `(0, 1)`, and no other starts from the input; several into one layer add up.
+    - `feedback`: whether layers are driven from above too. Without it the network is feed-forward: no energy, and one
+      pass through its layers is its rest state.
+    - `start`: where settling begins: `"zeros"`, as in the papers, or `"feedforward"`, one pass through the layers
+      without feedback, which saves a sweep or two.
 
     Parameters are real and of one dtype, that of the free states; states on a contour are complex of that precision.
 
     **Raises:** `ValueError` if there is no connection, the shapes of what they join do not fit, `edges` are no such
-    graph, or the readout takes another number of units than the last layer has.
+    graph (without feedback: or do not all lead upwards), `start` is another word, or the readout takes another number
+    of units than the last layer has.
 
     Source: P1 (arXiv 2209.00530), its multi-layer network; residual connections: Hopfield-ResNet (arXiv 2509.26003).
     """
@@ -49,12 +57,18 @@ class LayeredNetwork(AbstractNetwork):
     activation: AbstractActivation
     cost: AbstractCost
     edges: tuple[Edge, ...] | None = eqx.field(static=True, default=None)
+    feedback: bool = eqx.field(static=True, default=True)
+    start: Start = eqx.field(static=True, default="zeros")
     keeps_real_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         if not self.connections:
             raise ValueError("a layered network needs at least one connection, got none")
         check_graph(self.graph, len(self.connections))
+        if not self.feedback and any(source >= target for source, target in self.graph):
+            raise ValueError(f"without feedback all edges must lead upwards, got {self.graph}")
+        if self.start not in ("zeros", "feedforward"):
+            raise ValueError(f"start must be 'zeros' or 'feedforward', got {self.start!r}")
         shapes = [self.connections[0].source_shape, *self.layer_shapes]
         for i, (connection, (source, target)) in enumerate(zip(self.connections, self.graph, strict=True)):
             if connection.source_shape != shapes[source]:
@@ -96,8 +110,8 @@ class LayeredNetwork(AbstractNetwork):
 
     @property
     def is_energy(self) -> bool:
-        """Whether every connection is tied."""
-        return all(connection.tied for connection in self.connections)
+        """Whether there is feedback and every connection's is tied."""
+        return self.feedback and all(connection.tied for connection in self.connections)
 
     @property
     def holomorphic(self) -> bool:
@@ -106,7 +120,12 @@ class LayeredNetwork(AbstractNetwork):
 
     @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
-        """The layers of each colour of the graph (`colour_classes`), in the order in which fewer products are kept."""
+        """The layers of each colour of the graph (`colour_classes`), in the order in which fewer products are kept.
+
+        Without feedback each layer by itself, first to last: one sweep is a forward pass.
+        """
+        if not self.feedback:
+            return tuple((layer,) for layer in range(len(self.layer_shapes)))
         classes = colour_classes([(a - 1, b - 1) for a, b in self.graph[1:]], len(self.layer_shapes))
         if len(classes) != 2:
             return classes
@@ -127,6 +146,8 @@ class LayeredNetwork(AbstractNetwork):
         Those of connections that start from any block but the last (whose products are made when a sweep begins), and
         that are recalled on the way down, or go up into an earlier block.
         """
+        if not self.feedback:
+            return ()
         place = {layer: k for k, block in enumerate(self.blocks) for layer in block}
         last = len(self.blocks) - 1
 
@@ -149,6 +170,22 @@ class LayeredNetwork(AbstractNetwork):
         """Return the drive that the input sends to the first layer: it is constant while the input is clamped."""
         return self.connections[0].forward(x)
 
+    def initial(self, c: Inexact[Array, "..."]) -> State:
+        """Return zeros, or what one pass without feedback makes of the input, `s_j = σ(Σ_{i<j} forward_ij(s_i))`."""
+        return super().initial(c) if self.start == "zeros" else self.feedforward(c)
+
+    def feedforward(self, c: Inexact[Array, "..."]) -> State:
+        """Return the state of one pass without feedback, `s_j = σ(Σ_{i<j} forward_ij(s_i))`, layer after layer."""
+        drives: dict[int, Array] = {1: c}
+        state: list[Array] = []
+        for layer, shape in enumerate(self.layer_shapes, 1):
+            state.append(self.activation(drives[layer] if layer in drives else jnp.zeros(shape, c.dtype)))
+            for connection, (source, target) in zip(self.connections, self.graph, strict=True):
+                if source == layer < target:
+                    drive = connection.forward(state[-1])
+                    drives[target] = drives[target] + drive if target in drives else drive
+        return tuple(state)
+
     def drive(self, c: Inexact[Array, "..."], s: State) -> State:
         """Return `a_j = Σ_i forward_ij(s_i) + Σ_k backward_jk(s_k, s_j)` for each layer."""
         products = self.products(s, range(len(s)))
@@ -165,10 +202,11 @@ class LayeredNetwork(AbstractNetwork):
     def potential(self, c: Inexact[Array, "..."], s: State) -> Inexact[Array, ""]:
         """Return `Φ = s_1 · c + Σ_{i→j, i≥1} s_j · forward_ij(s_i)`.
 
-        **Raises:** `ValueError` if some connection's feedback is not tied: then no potential exists.
+        **Raises:** `ValueError` if some connection's feedback is not tied, or there is none: then no potential exists.
         """
         if not self.is_energy:
-            raise ValueError("this network has free feedback weights, so its drive has no potential")
+            kind = "free feedback weights" if self.feedback else "no feedback"
+            raise ValueError(f"this network has {kind}, so its drive has no potential")
         value = jnp.sum(s[0] * c)
         for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
             value = value + jnp.sum(s[target - 1] * connection.forward(s[source - 1]))
@@ -183,6 +221,8 @@ class LayeredNetwork(AbstractNetwork):
             if layer not in (source - 1, target - 1):
                 continue
             goes_up = target - 1 == layer
+            if not (goes_up or self.feedback):
+                continue
             product = products.get(i)
             if product is None and (goes_up or connection.recalls_product):
                 product = connection.product(s[source - 1])

@@ -100,6 +100,11 @@ class FixedPoint(eqx.Module):
         """Number of neurons of one sample."""
         return sum(math.prod(shape) for shape in self.net.layer_shapes)
 
+    def initial(self) -> State:
+        """Return the state from which settling begins if none is given: `net.initial` of every sample."""
+        one = jax.vmap(in_dtype(self.net, self.dtype).initial)(self.clamped.astype(self.dtype))
+        return tuple(jnp.broadcast_to(layer, (*self.lead, *layer.shape[1:])) for layer in one)
+
     def update(self, state: State, disturbance: State | None = None) -> State:
         """Return `σ(a(s) − β ∂C/∂s_L + disturbance)`, all layers at once (one synchronous step)."""
         return self._batched(lambda net, c, y, b, s: self._update(net, c, y, b, *s), (state, disturbance))

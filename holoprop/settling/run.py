@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets, initial_state
+from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, require_settled
@@ -33,7 +33,7 @@ def settle(
     - `beta`: the nudge (dimensionless): a number, or an array `(batch,)`, or `(points, batch)` for several at once.
       Complex nudges give complex states.
     - `solver`: `Picard`, `Alternating` or `Anderson` (default).
-    - `state`: where to start, leading axes as `beta`; zeros by default.
+    - `state`: where to start, leading axes as `beta`; by default where the network says (`net.initial`: mostly zeros).
     - `throw`: raise if some sample does not settle, instead of only saying so in `status`.
 
     **Returns:** a `Rest`: state, residual, steps and status, per sample.
@@ -55,9 +55,9 @@ def settle(
 
 
 def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | None = None) -> Rest:
-    """Settle an already posed problem, from `state` or from zeros; traceable."""
+    """Settle an already posed problem, from `state` or from where the network begins; traceable."""
     if state is None:
-        state = initial_state(problem.net, problem.lead, problem.dtype)
+        state = problem.initial()
     else:
         check_state(problem.net, problem.lead, state)
         state = tuple(layer.astype(problem.dtype) for layer in state)

@@ -1,6 +1,8 @@
 """Convolutional networks. Oracles: `jax.grad` of the potential, updates block by block without what a sweep remembers,
 published sizes, the count of convolutions in the compiled sweep."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,7 @@ NETWORKS = {
     "none": lambda: small(pools=()),
     "strides": lambda: small(stride=(2, 1, 1), pools=(2,), padding="SAME"),
     "residual": residual_network,
+    "resnet": lambda: hp.resnet((8, 8, 2), (3, 4), 3, blocks=(1, 2), key=jax.random.key(0)),
     # Pooled connections start from the last block only: nothing has to be kept, and the first block rests at once.
     # The last layer comes first, and a nudge makes it drive itself.
     "two": lambda: convnet((8, 8, 1), (2, 4), 3, padding="SAME", key=jax.random.key(0)),
@@ -216,3 +219,54 @@ def test_max_pooling_is_no_place_for_a_contour(estimator):
     net = small(pooling="max")
     with pytest.raises(ValueError, match=r"connections\[0\] \(MaxPooling\) is not holomorphic, .* use points=2, or"):
         estimator(net, np.zeros((1, 16, 16, 2)), np.zeros(1, int))
+
+
+def test_settling_can_begin_with_a_forward_pass(x64):
+    """Oracle: the same rest state from zeros, and layer after layer by hand."""
+    zeros, pass_first = small(start="zeros"), small()
+    x = np.random.default_rng(0).normal(size=(3, 16, 16, 2))
+    states = [hp.settle(net, x, solver=hp.Alternating(tolerance=1e-12)).state for net in (zeros, pass_first)]
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-11)
+    steps = [hp.settle(net, x, solver=hp.Alternating(tolerance=1e-3)).steps.sum() for net in (zeros, pass_first)]
+    assert steps[1] < steps[0]
+    below = x[0]
+    for connection, layer in zip(
+        pass_first.connections, pass_first.initial(pass_first.clamp(jnp.asarray(x[0]))), strict=True
+    ):
+        below = pass_first.activation(connection.forward(jnp.asarray(below)))
+        np.testing.assert_allclose(layer, below, rtol=1e-12)
+    with pytest.raises(ValueError, match="start must be"):
+        dataclasses.replace(pass_first, start="ones")
+
+
+def test_feed_forward_networks_rest_after_one_pass(x64):
+    """Oracle: the forward pass itself; without feedback there is no potential and nothing to keep."""
+    net = hp.feedforward(small())
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 16, 16, 2)))
+    rest = hp.settle(net, x)
+    np.testing.assert_array_equal(rest.steps, 1)
+    for layer, passed in zip(rest.state, jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x), strict=True):
+        np.testing.assert_array_equal(layer, passed)
+    np.testing.assert_array_equal(hp.FixedPoint.of(net, x).residual(rest.state), 0)
+    assert not net.is_energy and net.kept_products == ()
+    with pytest.raises(ValueError, match="no feedback"):
+        net.potential(net.clamp(x[0]), tuple(layer[0] for layer in rest.state))
+    with pytest.raises(ValueError, match="upwards"):
+        dataclasses.replace(residual_network(), edges=((0, 1), (1, 3), (3, 2), (1, 2)), feedback=False)
+
+
+def test_residual_networks_have_the_layout_that_they_say():
+    net = hp.resnet((32, 32, 3), (8, 16), 10, blocks=(1, 2), strength=0.25, key=jax.random.key(0))
+    assert net.graph == ((0, 1), (1, 2), (2, 3), (1, 3), (3, 4), (4, 5), (3, 5), (5, 6), (6, 7), (5, 7))
+    assert net.layer_shapes == ((32, 32, 8),) * 3 + ((16, 16, 16),) * 4
+    skips = [net.connections[i] for i in (3, 6, 9)]
+    assert [type(skip) for skip in skips] == [hp.Skip, hp.Conv, hp.Skip]
+    assert skips[0].strength == 0.25 and skips[1].weight.shape == (1, 1, 8, 16) and skips[1].stride == 2
+    for settings, words in (
+        ({"blocks": (1,)}, "one for each"),
+        ({"blocks": 0}, "at least 1"),
+        ({"strength": float("nan")}, "finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            hp.resnet((8, 8, 2), (3, 3), 3, key=jax.random.key(0), **settings)
