@@ -4,11 +4,9 @@ speedup = baseline_step_s / step_s,      gemm_share = gflops / gemm_gflops,     
 """
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NotRequired, TypedDict
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from typing import NotRequired, TypedDict
 
 Notice = Callable[[str], None]
 """Is told, in one line each, what a benchmark is about to do."""
@@ -72,8 +70,8 @@ _Columns = tuple[tuple[str, Callable[[Row], str]], ...]
 
 _STEP: _Columns = (
     ("benchmark", lambda row: row["name"]),
-    ("step", lambda row: _time(row["step_s"])),
-    ("baseline", lambda row: _time(row["baseline_step_s"])),
+    ("step", lambda row: show_time(row["step_s"])),
+    ("baseline", lambda row: show_time(row["baseline_step_s"])),
     ("faster", lambda row: f"{row['speedup']:.1f}×"),
     ("compile", lambda row: f"{row['compile_s']:.1f} s"),
     ("baseline", lambda row: f"{row['baseline_compile_s']:.1f} s"),
@@ -97,32 +95,33 @@ _SWEEPS: _Columns = (
 
 def render_rows(rows: Sequence[Row], width: int = 140) -> str:
     """Return the rows as text at most `width` characters wide: a table of steps, one of sweeps, and the notes."""
-    from rich.console import Console
-
-    text = io.StringIO()
-    # Not the terminal's own width: a table that is piped into a file should look the same as on the screen.
-    console = Console(file=text, width=width, color_system=None)
-    for columns in (_STEP, _SWEEPS):
-        console.print(_table(rows, columns))
-    for row in rows:
-        if "note" in row:
-            console.print(f"{row['name']}: {row['note']}", markup=False, highlight=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    tables = [
+        render_table([title for title, _ in columns], [[show(row) for _, show in columns] for row in rows], width)
+        for columns in (_STEP, _SWEEPS)
+    ]
+    notes = [textwrap.fill(f"{row['name']}: {row['note']}", width) for row in rows if "note" in row]
+    return "\n\n".join([*tables, *(["\n".join(notes)] if notes else [])])
 
 
-def _table(rows: Sequence[Row], columns: _Columns) -> "Table":
+def render_table(titles: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:
+    """Return a table of text at most `width` characters wide: the first column to the left, others to the right."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, (title, _) in enumerate(columns):
+    for i, title in enumerate(titles):
         table.add_column(title, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*(show(row) for _, show in columns))
-    return table
+    for line in lines:
+        table.add_row(*line)
+    text = io.StringIO()
+    # Not the terminal's own width: a table that is piped into a file should look the same as on the screen.
+    Console(file=text, width=width, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
 
 
-def _time(seconds: float) -> str:
+def show_time(seconds: float) -> str:
+    """Return a time in ms, or in s from ten seconds on."""
     return f"{seconds:.1f} s" if seconds >= 10 else f"{1e3 * seconds:.1f} ms"
 
 
