@@ -117,7 +117,8 @@ def render_table(titles: Sequence[str], lines: Sequence[Sequence[str]], width: i
     text = io.StringIO()
     # Not the terminal's own width: a table that is piped into a file should look the same as on the screen.
     Console(file=text, width=width, color_system=None).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    # The frame's blank edges are lines of spaces.
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
 
 
 def show_time(seconds: float) -> str:
