@@ -139,7 +139,7 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
         "free": free_sweep_rate(net, x, solver=benchmark.solver),
         "nudged": nudged_sweep_rate(net, x, y, schedule.points, schedule.radius, solver=benchmark.nudged_solver),
     }
-    functions = {"gemm": product, "ours": lambda: _steps(ours, net, batches)}
+    functions = {"gemm": product, "ours": lambda: ours.run_in_turn(net, batches)}
     for phase, rate in rates.items():
         functions |= {f"{phase}:{each}": run for each, run in rate.functions.items()}
     seconds = time_in_turns(functions, rounds=benchmark.rounds, at_least=benchmark.at_least)
@@ -227,9 +227,3 @@ def _baseline(
     seconds = time_in_turns({"baseline": run}, rounds=benchmark.baseline_rounds, at_least=0.0)["baseline"]
     leaves, structure = jax.tree.flatten(net)
     return compiled, seconds, jax.tree.unflatten(structure, results[len(leaves) :])
-
-
-def _steps(function: CompiledFunction, net: LayeredNetwork, batches: list[Batch]) -> None:
-    for x, y in batches:
-        # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
-        jax.block_until_ready(function.run(net, x, y))

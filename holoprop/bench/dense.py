@@ -88,8 +88,8 @@ def run_mlp(benchmark: MlpBenchmark, progress: Notice) -> Row:
     progress(f"{benchmark.name}: timing in turns")
     functions = {
         "gemm": product,
-        "ours": lambda: _steps(ours, net, batches),
-        "baseline": lambda: _steps(baseline, net, batches),
+        "ours": lambda: ours.run_in_turn(net, batches),
+        "baseline": lambda: baseline.run_in_turn(net, batches),
     }
     seconds = time_in_turns(functions, rounds=benchmark.rounds, at_least=benchmark.at_least)
     step, baseline_step = seconds["ours"] / len(batches), seconds["baseline"] / len(batches)
@@ -159,9 +159,3 @@ def _gradients(
         work.append(spent)
     ours, theirs = np.mean(cosines, axis=0)
     return float(ours), float(theirs), Work.mean(work)
-
-
-def _steps(function: CompiledFunction, net: LayeredNetwork, batches: list[Batch]) -> None:
-    for x, y in batches:
-        # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
-        jax.block_until_ready(function.run(net, x, y))
