@@ -4,7 +4,8 @@ Everything is measured side by side with a baseline that does the same job as pu
 ratios, depend little on the machine.
 """
 
+from holoprop.bench.growth import GrowthRow, render_growth, run_growth
 from holoprop.bench.registry import benchmark_names, run_benchmarks
 from holoprop.bench.row import Row, render_rows
 
-__all__ = ["Row", "benchmark_names", "render_rows", "run_benchmarks"]
+__all__ = ["GrowthRow", "Row", "benchmark_names", "render_growth", "render_rows", "run_benchmarks", "run_growth"]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ class CompiledFunction:
     cpu_seconds: float
     peak_mb: float
     stored: bool = False
+
+    def run_in_turn(self, net: Any, batches: Iterable[tuple[Any, Any]]) -> None:
+        """Run a training step on one batch `(x, y)` after the other, from the same network."""
+        for x, y in batches:
+            # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
+            jax.block_until_ready(self.run(net, x, y))
 
 
 def compile_timed(function: Callable[..., Any], *arguments: Any) -> CompiledFunction:

@@ -1,25 +1,66 @@
-"""How many sweeps an estimate takes: its own solvers, with a counter that looks on.
+"""How many sweeps an estimate takes, and what work that is: its own solvers, with a counter that looks on.
 
 A free phase tells its steps in `estimate.rest`; those of the nudged phases are nowhere in the result, so they are
 counted where a solve ends. The estimate is otherwise exactly the one that is timed.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
-from holoprop.bench.flops import Sweeps
+from holoprop.bench.flops import Flops, Sweeps
+from holoprop.gradient.contour import half_circle
 from holoprop.gradient.estimate import Estimate
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.nudged import nudged_default
 from holoprop.network.base import AbstractNetwork, State
+from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
 from holoprop.settling.solver import AbstractSolver, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one training step needed, by the FLOP model and the sweeps that its samples took.
+
+    **Attributes:** `flops`: of the whole step; `free_sweeps`, `nudged_sweeps`: per sample, and per sample and point;
+    `sweep_mflop`: of one free sweep of one sample, in 1e6 operations; `sweep_mb`: what a free sweep of the whole batch
+    has to move, in MB (1e6 bytes).
+    """
+
+    flops: float
+    free_sweeps: float
+    nudged_sweeps: float
+    sweep_mflop: float
+    sweep_mb: float
+
+    @classmethod
+    def of(cls, net: LayeredNetwork, batch: int, points: int, sweeps: Sweeps) -> "Work":
+        """Return the work of a step on a circle of so many `points`, whose solves took these `sweeps` in all."""
+        model = Flops.of(net)
+        _, multiplicity = half_circle(points)
+        real = int((multiplicity == 1).sum())
+        flops = model.training_step(
+            batch=batch, sweeps=sweeps, real_points=real, complex_points=multiplicity.size - real
+        )
+        return cls(
+            float(flops),
+            sweeps.free / batch,
+            (sweeps.real + sweeps.complex) / (batch * multiplicity.size),
+            model.sweep() / 1e6,
+            model.sweep_bytes(batch=batch) / 1e6,
+        )
+
+    @classmethod
+    def mean(cls, several: Sequence["Work"]) -> "Work":
+        """Return the mean over several steps."""
+        return cls(*(float(np.mean(values)) for values in zip(*map(dataclasses.astuple, several), strict=True)))
 
 
 class SweepCounter:
@@ -46,6 +87,12 @@ class SweepCounter:
         jax.block_until_ready(estimate.loss)
         jax.effects_barrier()
         return estimate, Sweeps(**self._counts)
+
+    def work(self, net: LayeredNetwork, x: Array, y: Array) -> tuple[Estimate, Work]:
+        """Return the estimate for a batch, on a circle of a fixed number of points, and the work that it took."""
+        estimate, sweeps = self(net, x, y)
+        assert isinstance(self._estimator.points, int)
+        return estimate, Work.of(net, x.shape[0], self._estimator.points, sweeps)
 
     def _record(self, kind: str, steps: Array) -> None:
         self._counts[kind] += int(steps)

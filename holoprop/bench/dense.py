@@ -13,43 +13,22 @@ import inspect
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from holoprop.bench import published
 from holoprop.bench.compiled import CompiledFunction, compile_stored, compile_timed
-from holoprop.bench.counting import SweepCounter
-from holoprop.bench.flops import DenseFlops
+from holoprop.bench.counting import SweepCounter, Work
+from holoprop.bench.images import Batch, first_batches
 from holoprop.bench.machine import gemm, time_in_turns
 from holoprop.bench.published import PublishedSchedule
+from holoprop.bench.quoted import Quoted, baseline_note
 from holoprop.bench.row import Notice, Row
-from holoprop.data.cache import available_datasets
-from holoprop.data.dataset import DataError
-from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import alignment
-from holoprop.gradient.contour import half_circle
 from holoprop.gradient.exact import Implicit
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.build import mlp
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.plain import Alternating
-
-Batch = tuple[jax.Array, jax.Array]
-
-_INK = 0.19
-"""The share of pixels of MNIST that are not blank."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Quoted:
-    """What the authors' own code was measured to take: seconds a step on a machine of `gemm_gflops` GFLOP/s."""
-
-    step_s: float
-    gemm_gflops: float
-
-    def expected(self, gemm_gflops: float) -> float:
-        """Return the seconds to expect on a machine of this rate."""
-        return self.step_s * self.gemm_gflops / gemm_gflops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +67,7 @@ def run_mlp(benchmark: MlpBenchmark, progress: Notice) -> Row:
     """Run one benchmark of a dense network and return its row; `progress` is told what is about to happen."""
     schedule = benchmark.schedule
     net = mlp(benchmark.sizes[0], benchmark.sizes[1:], benchmark.classes, key=jax.random.key(0))
-    batches, inputs = _batches(benchmark)
+    batches, inputs = first_batches(benchmark.sizes[:1], benchmark.classes, benchmark.batch, benchmark.batches)
     x, y = batches[0]
     estimator = _estimator(schedule)
     # Compiles something first, so that starting up the compiler is on nobody's bill.
@@ -104,13 +83,13 @@ def run_mlp(benchmark: MlpBenchmark, progress: Notice) -> Row:
     progress(f"{benchmark.name}: compiling the published schedule (a minute; once per machine)")
     baseline = _compile_baseline(benchmark, net, x, y)
     progress(f"{benchmark.name}: gradients of both sides on {len(batches)} batches of {inputs}")
-    cosine, baseline_cosine, flops = _gradients(net, batches, estimator, schedule)
+    cosine, baseline_cosine, work = _gradients(net, batches, estimator, schedule)
 
     progress(f"{benchmark.name}: timing in turns")
     functions = {
         "gemm": product,
-        "ours": lambda: _steps(ours, net, batches),
-        "baseline": lambda: _steps(baseline, net, batches),
+        "ours": lambda: ours.run_in_turn(net, batches),
+        "baseline": lambda: baseline.run_in_turn(net, batches),
     }
     seconds = time_in_turns(functions, rounds=benchmark.rounds, at_least=benchmark.at_least)
     step, baseline_step = seconds["ours"] / len(batches), seconds["baseline"] / len(batches)
@@ -125,9 +104,13 @@ def run_mlp(benchmark: MlpBenchmark, progress: Notice) -> Row:
         cosine=cosine,
         baseline_cosine=baseline_cosine,
         peak_mb=ours.peak_mb,
-        gflops=flops / step / 1e9,
+        gflops=work.flops / step / 1e9,
         gemm_gflops=gemm_gflops,
-        gemm_share=flops / step / 1e9 / gemm_gflops,
+        gemm_share=work.flops / step / 1e9 / gemm_gflops,
+        sweep_mflop=work.sweep_mflop,
+        sweep_mb=work.sweep_mb,
+        free_sweeps=work.free_sweeps,
+        nudged_sweeps=work.nudged_sweeps,
     )
     note = baseline_note(benchmark.quoted, baseline_step, gemm_gflops)
     return {**row, "note": note} if note else row
@@ -149,47 +132,10 @@ def _estimator(schedule: PublishedSchedule) -> Holomorphic:
     )
 
 
-def baseline_note(quoted: Quoted | None, baseline_step_s: float, gemm_gflops: float) -> str | None:
-    """Return a note if the baseline's step is not within 30 % of the quoted one, scaled by the machine's rate."""
-    if quoted is None:
-        return None
-    expected = quoted.expected(gemm_gflops)
-    if abs(baseline_step_s / expected - 1) <= 0.3:
-        return None
-    return (
-        f"baseline off: {1e3 * baseline_step_s:.0f} ms a step, expected {1e3 * expected:.0f} ms from the authors' "
-        f"{1e3 * quoted.step_s:.0f} ms at {quoted.gemm_gflops:.0f} GFLOP/s, scaled to {gemm_gflops:.0f} GFLOP/s"
-    )
-
-
-def _batches(benchmark: MlpBenchmark) -> tuple[list[Batch], str]:
-    """The first training images of MNIST where its files are (nothing is downloaded), else random sparse ones."""
-    n = benchmark.batch * benchmark.batches
-    images, labels, name = _mnist(n) if (benchmark.sizes[0], benchmark.classes) == (784, 10) else (None, None, "")
-    if images is None or labels is None:
-        rng = np.random.default_rng(0)
-        shape = (n, benchmark.sizes[0])
-        images = np.where(rng.random(shape) < _INK, rng.random(shape), 0).astype(np.float32)
-        labels, name = rng.integers(0, benchmark.classes, n).astype(np.int32), "random sparse images"
-    parts = [slice(i * benchmark.batch, (i + 1) * benchmark.batch) for i in range(benchmark.batches)]
-    return [(jnp.asarray(images[part]), jnp.asarray(labels[part])) for part in parts], name
-
-
-def _mnist(n: int) -> tuple[np.ndarray | None, np.ndarray | None, str]:
-    try:
-        places = {each.source.name: each.place for each in available_datasets()}
-        if places["mnist"] == "not downloaded":
-            return None, None, ""
-        train = load_dataset("mnist").train
-    except DataError:
-        return None, None, ""
-    return train.inputs(slice(0, n), flatten=True), train.labels[:n], "MNIST"
-
-
 def _compile_baseline(benchmark: MlpBenchmark, net: LayeredNetwork, x: jax.Array, y: jax.Array) -> CompiledFunction:
     def step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
         target = jax.nn.one_hot(y, benchmark.classes, dtype=x.dtype)
-        return published.published_step(net, x, target, benchmark.schedule)
+        return published.published_step(net, x, target, benchmark.schedule)[0]
 
     source = f"{benchmark.schedule!r}\n{inspect.getsource(published)}"
     return compile_stored(f"{benchmark.name}-baseline", step, net, x, y, source=source)
@@ -197,31 +143,19 @@ def _compile_baseline(benchmark: MlpBenchmark, net: LayeredNetwork, x: jax.Array
 
 def _gradients(
     net: LayeredNetwork, batches: list[Batch], estimator: Holomorphic, schedule: PublishedSchedule
-) -> tuple[float, float, float]:
-    """Each side's cosine with the exact gradient, the baseline's by rolled loops, and the operations of our step.
+) -> tuple[float, float, Work]:
+    """Each side's cosine with the exact gradient, the baseline's by rolled loops, and the work of our step.
 
     Means over the batches.
     """
     rolled: Any = jax.jit(lambda net, x, y: published.published_gradient(net, x, y, schedule, unroll=False))
-    exact, counted, model = Implicit(unsettled="keep"), SweepCounter(estimator), DenseFlops.of(net)
-    assert isinstance(estimator.points, int)
-    _, multiplicity = half_circle(estimator.points)
-    real = int((multiplicity == 1).sum())
-    found = []
+    exact, counter = Implicit(unsettled="keep"), SweepCounter(estimator)
+    cosines, work = [], []
     for x, y in batches:
         truth = exact(net, x, y).gradient
-        estimate, sweeps = counted(net, x, y)
+        estimate, spent = counter.work(net, x, y)
         published_one = rolled(net, x, jax.nn.one_hot(y, net.classes, dtype=x.dtype))
-        flops = model.training_step(
-            batch=x.shape[0], sweeps=sweeps, real_points=real, complex_points=multiplicity.size - real
-        )
-        cosines = [alignment(gradient, truth).total.cosine for gradient in (estimate.gradient, published_one)]
-        found.append((*cosines, float(flops)))
-    ours, theirs, flops = np.mean(found, axis=0)
-    return float(ours), float(theirs), float(flops)
-
-
-def _steps(function: CompiledFunction, net: LayeredNetwork, batches: list[Batch]) -> None:
-    for x, y in batches:
-        # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
-        jax.block_until_ready(function.run(net, x, y))
+        cosines.append([alignment(gradient, truth).total.cosine for gradient in (estimate.gradient, published_one)])
+        work.append(spent)
+    ours, theirs = np.mean(cosines, axis=0)
+    return float(ours), float(theirs), Work.mean(work)

@@ -4,10 +4,11 @@ The network is its scalar potential, nudge included,
 
     Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y),    s_0 = x;    s ← σ(∂Φ/∂s),
 
-and every step moves all layers at once by automatic differentiation of `Φ`. There are `T1` steps without nudge, then,
-for one point of the circle after the other, `T2` steps from the free state, all unrolled in Python. The estimator is
-written for one sample, mapped over the batch, and its gradients are averaged. Off the real line states, inputs and
-parameters are all complex64; on it they may stay real (`complex_throughout`).
+with `pool(W_l ∗ s_l + b_l)` in place of `s_l W_l + b_l` for a convolution, and every step moves all layers at once by
+automatic differentiation of `Φ`. There are `T1` steps without nudge, then, for one point of the circle after the other,
+`T2` steps from the free state, all unrolled in Python. The estimator is written for one sample, mapped over the batch,
+and its gradients are averaged. Off the real line states, inputs and parameters are all complex64; on it they may stay
+real (`complex_throughout`).
 
 Nothing here is slow on purpose: the whole training step is one compiled function, conjugate points are not run, and
 what the compiler can share between steps (the input's product) it does share.
@@ -17,7 +18,6 @@ Source: Laborieux & Zenke 2022 (arXiv 2209.00530), written from its description.
 
 import dataclasses
 import math
-from typing import cast
 
 import equinox as eqx
 import jax
@@ -26,11 +26,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.activation import Sigmoid
+from holoprop.network.activation import DoubleSilu, Sigmoid
 from holoprop.network.base import State, complex_dtype, parameter_dtype
-from holoprop.network.connection import Dense
+from holoprop.network.connection import AbstractConnection, Conv, Dense
 from holoprop.network.cost import CrossEntropy
 from holoprop.network.layered import LayeredNetwork
+from holoprop.network.pooling import AbstractPooling, SoftmaxPooling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,11 @@ class PublishedSchedule:
         if not self.radius > 0:
             raise ValueError(f"radius must be positive, got {self.radius}")
 
+    @property
+    def steps(self) -> int:
+        """How many synchronous steps that makes, free and at every nudge that is run: `T1 + T2·(⌊N/2⌋ + 1)`."""
+        return self.free_steps + self.nudged_steps * len(self.nudges())
+
     def nudges(self) -> list[tuple[complex, int]]:
         """Return the nudges `β_k` that are run and how often each counts: twice if it also stands for its conjugate."""
         n = self.points
@@ -71,14 +77,13 @@ class PublishedSchedule:
 
 
 def potential(
-    net: LayeredNetwork, x: Inexact[Array, " inputs"], s: State, y: Inexact[Array, " classes"], beta: Inexact[Array, ""]
+    net: LayeredNetwork, x: Inexact[Array, "..."], s: State, y: Inexact[Array, " classes"], beta: Inexact[Array, ""]
 ) -> Inexact[Array, ""]:
-    """Return `Φ = Σ_l s_{l+1}·(s_l W_l + b_l) − β C(o, y)` of one sample; all arrays, parameters too, of one dtype."""
+    """Return `Φ = Σ_l s_{l+1}·forward_l(s_l) − β C(o, y)` of one sample; all arrays, parameters too, of one dtype."""
     value = jnp.zeros((), x.dtype)
-    connections = cast(tuple[Dense, ...], net.connections)
-    for connection, below, above in zip(connections, (x, *s[:-1]), s, strict=True):
-        value = value + jnp.sum(above * (below @ connection.weight + connection.bias))
-    logits = s[-1] @ net.readout.weight + net.readout.bias
+    for connection, below, above in zip(net.connections, (x, *s[:-1]), s, strict=True):
+        value = value + jnp.sum(above * _forward(connection, below))
+    logits = s[-1].ravel() @ net.readout.weight + net.readout.bias
     shift = lax.stop_gradient(jnp.max(logits.real)).astype(logits.dtype)
     log_softmax = logits - shift - jnp.log(jnp.sum(jnp.exp(logits - shift)))
     return value + beta * jnp.sum(y * log_softmax)
@@ -86,7 +91,7 @@ def potential(
 
 def published_gradient(
     net: LayeredNetwork,
-    x: Float[Array, "batch inputs"],
+    x: Float[Array, "batch ..."],
     y: Float[Array, "batch classes"],
     schedule: PublishedSchedule,
     *,
@@ -96,7 +101,8 @@ def published_gradient(
 
     **Arguments:**
 
-    - `net`: dense, with the steep sigmoid of P1 and cross-entropy; `x`: inputs; `y`: one-hot targets.
+    - `net`: a chain of dense connections, or of convolutions with softmax pooling or none, with an activation of P1
+      (`sigmoid`, `double_silu`) and cross-entropy; `x`: inputs; `y`: one-hot targets.
     - `schedule`: steps and points.
     - `unroll`: unroll the steps in Python, as published; otherwise loops compute the same numbers and compile at once.
 
@@ -104,20 +110,27 @@ def published_gradient(
 
     **Raises:** `ValueError` for another kind of network.
     """
-    kinds = [*map(type, net.connections), type(net.activation), type(net.cost)]
-    if not all(kind in (Dense, Sigmoid, CrossEntropy) for kind in kinds):
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"the published schedule is that of dense sigmoid networks with cross-entropy, got {names}")
+    _check(net)
     gradients = jax.vmap(lambda x, y: _of_sample(net, x, y, schedule, unroll))(x, y)
     return jax.tree.map(lambda g: jnp.mean(g, 0), gradients)
 
 
 def published_step(
-    net: LayeredNetwork, x: Float[Array, "batch inputs"], y: Float[Array, "batch classes"], schedule: PublishedSchedule
-) -> LayeredNetwork:
-    """Take one training step of the published schedule, `θ ← θ − η g`; to be compiled as a whole."""
-    gradient = published_gradient(net, x, y, schedule)
-    return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
+    net: LayeredNetwork,
+    x: Float[Array, "batch ..."],
+    y: Float[Array, "batch classes"],
+    schedule: PublishedSchedule,
+    *,
+    unroll: bool = True,
+) -> tuple[LayeredNetwork, LayeredNetwork]:
+    """Take one training step of the published schedule, `θ ← θ − η g`; to be compiled as a whole.
+
+    **Arguments:** as `published_gradient`.
+
+    **Returns:** the network after the step, and the gradient.
+    """
+    gradient = published_gradient(net, x, y, schedule, unroll=unroll)
+    return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient), gradient
 
 
 def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSchedule, unroll: bool) -> LayeredNetwork:
@@ -132,7 +145,7 @@ def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSched
         drive = jax.grad(potential, argnums=2, holomorphic=jnp.iscomplexobj(inputs))
 
         def update(s: State) -> State:
-            return tuple(1 / (1 + jnp.exp(2 - 4 * a)) for a in drive(typed, inputs, s, target, nudge))
+            return tuple(_activity(net, a) for a in drive(typed, inputs, s, target, nudge))
 
         s = tuple(layer.astype(dtype) for layer in s)
         if not unroll:
@@ -153,6 +166,50 @@ def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSched
         gradient = slope(relax(free, beta, schedule.nudged_steps), beta)
         total = jax.tree.map(lambda t, g, count=count: t + count * g.real, total, gradient)
     return jax.tree.map(lambda t: t / schedule.points, total)
+
+
+def _forward(connection: AbstractConnection, below: Array) -> Array:
+    if isinstance(connection, Conv):
+        stride = (connection.stride, connection.stride)
+        product = lax.conv_general_dilated(
+            below[None], connection.weight, stride, connection.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )[0]
+        return _pool(connection.pooling, product + connection.bias)
+    assert isinstance(connection, Dense)
+    return below @ connection.weight + connection.bias
+
+
+def _pool(pooling: AbstractPooling | None, z: Array) -> Array:
+    if pooling is None:
+        return z
+    assert isinstance(pooling, SoftmaxPooling)
+    rows, columns = z.shape[0] // pooling.size, z.shape[1] // pooling.size
+    kept = z[: rows * pooling.size, : columns * pooling.size]
+    v = kept.reshape(rows, pooling.size, columns, pooling.size, z.shape[2])
+    shift = lax.stop_gradient(jnp.max(v.real, (1, 3), keepdims=True)).astype(v.dtype)
+    share = jnp.exp((v - shift) / pooling.temperature)
+    return jnp.sum(v * share, (1, 3)) / jnp.sum(share, (1, 3))
+
+
+def _activity(net: LayeredNetwork, a: Array) -> Array:
+    def logistic(z: Array) -> Array:
+        return 1 / (1 + jnp.exp(-z))
+
+    if isinstance(net.activation, Sigmoid):
+        return logistic(4 * a - 2)
+    return a / 2 * logistic(a) + (1 - a / 2) * logistic(a - 2)
+
+
+def _check(net: LayeredNetwork) -> None:
+    pools = [each.pooling for each in net.connections if isinstance(each, Conv) and each.pooling is not None]
+    parts = [*net.connections, *pools, net.activation, net.cost]
+    known = (Dense, Conv, SoftmaxPooling, Sigmoid, DoubleSilu, CrossEntropy)
+    if net.edges is not None or not all(isinstance(part, known) for part in parts):
+        names = ", ".join(type(part).__name__ for part in parts)
+        raise ValueError(
+            "the published schedule is that of chains of dense connections or convolutions with softmax pooling, with "
+            f"sigmoid or double_silu and cross-entropy, got {names}" + (" and edges" if net.edges is not None else "")
+        )
 
 
 def _cast(net: LayeredNetwork, dtype: np.dtype) -> LayeredNetwork:

@@ -101,16 +101,30 @@ def bench(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Run this one; may be repeated.")
     ] = None,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Measure how a step's cost grows with batch, depth, width and N instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed side by side with the published schedule."""
-    from holoprop.bench import render_rows, run_benchmarks
+    from holoprop.bench import render_growth, render_rows, run_benchmarks, run_growth
 
-    rows = run_benchmarks(only or None, progress=lambda text: print(text, file=sys.stderr))
+    if growth and only:
+        raise ValueError("--growth measures a network of its own: leave out --only")
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if growth:
+        rows = run_growth(progress=progress)
+        text = render_growth(rows)
+    else:
+        rows = run_benchmarks(only or None, progress=progress)
+        text = render_rows(rows)
     if as_json:
         print_json(rows)
     else:
-        print(render_rows(rows))
+        print(text)
 
 
 @app.command()
