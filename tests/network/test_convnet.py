@@ -221,7 +221,7 @@ def test_max_pooling_is_no_place_for_a_contour(estimator):
         estimator(net, np.zeros((1, 16, 16, 2)), np.zeros(1, int))
 
 
-def test_settling_can_begin_with_a_forward_pass(x64):
+def test_settling_can_begin_with_a_forward_pass(x64, unchecked):
     """Oracle: the same rest state from zeros, and layer after layer by hand."""
     zeros, pass_first = small(start="zeros"), small()
     x = np.random.default_rng(0).normal(size=(3, 16, 16, 2))
@@ -240,15 +240,15 @@ def test_settling_can_begin_with_a_forward_pass(x64):
         dataclasses.replace(pass_first, start="ones")
 
 
-def test_feed_forward_networks_rest_after_one_pass(x64):
+def test_feed_forward_networks_rest_after_one_pass(x64, unchecked):
     """Oracle: the forward pass itself; without feedback there is no potential and nothing to keep."""
     net = hp.feedforward(small())
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 16, 16, 2)))
     rest = hp.settle(net, x)
     np.testing.assert_array_equal(rest.steps, 1)
     for layer, passed in zip(rest.state, jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x), strict=True):
-        np.testing.assert_array_equal(layer, passed)
-    np.testing.assert_array_equal(hp.FixedPoint.of(net, x).residual(rest.state), 0)
+        np.testing.assert_allclose(layer, passed, rtol=1e-14)
+    np.testing.assert_allclose(hp.FixedPoint.of(net, x).residual(rest.state), 0, atol=1e-14)
     assert not net.is_energy and net.kept_products == ()
     with pytest.raises(ValueError, match="no feedback"):
         net.potential(net.clamp(x[0]), tuple(layer[0] for layer in rest.state))
@@ -256,7 +256,7 @@ def test_feed_forward_networks_rest_after_one_pass(x64):
         dataclasses.replace(residual_network(), edges=((0, 1), (1, 3), (3, 2), (1, 2)), feedback=False)
 
 
-def test_residual_networks_have_the_layout_that_they_say():
+def test_residual_networks_have_the_layout_that_they_say(unchecked):
     net = hp.resnet((32, 32, 3), (8, 16), 10, blocks=(1, 2), strength=0.25, key=jax.random.key(0))
     assert net.graph == ((0, 1), (1, 2), (2, 3), (1, 3), (3, 4), (4, 5), (3, 5), (5, 6), (6, 7), (5, 7))
     assert net.layer_shapes == ((32, 32, 8),) * 3 + ((16, 16, 16),) * 4
