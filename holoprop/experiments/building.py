@@ -15,18 +15,18 @@ import optax
 from holoprop.data.augmentation import Augmentation
 from holoprop.data.dataset import Dataset, Split, normalized
 from holoprop.data.loading import load_dataset
-from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig
+from holoprop.experiments.config import Config, EstimatorConfig, NetworkConfig, OptimizerConfig
 from holoprop.experiments.config_error import ConfigError
 from holoprop.experiments.data_config import DataConfig
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
-from holoprop.gradient.exact import Implicit, Unrolled
+from holoprop.gradient.exact import Backpropagation, Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.nudged import nudged_default
 from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
 from holoprop.gradient.stencil import Stencil
-from holoprop.network.build import convnet, mlp
+from holoprop.network.build import convnet, feedforward, mlp, resnet
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import SoftmaxPooling, pooling_named
 from holoprop.settling.anderson import Anderson
@@ -107,12 +107,24 @@ def build_network(config: Config, image_shape: tuple[int, int, int], classes: in
         "cost": network.cost,
         "weight_scale": network.weight_scale,
         "weight_std": network.weight_std,
+        "start": network.start,
         "key": jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
     }
+    net = _energy_network(network, image_shape, classes, common)
+    return net if network.feedback else feedforward(net, activation=network.activation)
+
+
+def _energy_network(
+    network: NetworkConfig, image_shape: tuple[int, int, int], classes: int, common: dict[str, Any]
+) -> LayeredNetwork:
     if network.kind == "mlp":
         assert network.hidden is not None
         return mlp(math.prod(image_shape), network.hidden, classes, **common)
-    assert network.channels is not None and network.pooling is not None
+    assert network.channels is not None
+    if network.kind == "resnet":
+        shape = _given(kernel=network.kernel, blocks=network.blocks, strength=network.strength)
+        return resnet(image_shape, network.channels, classes, **shape, **common)
+    assert network.pooling is not None
     pooling = pooling_named(network.pooling)
     if network.temperature is not None:
         pooling = SoftmaxPooling(temperature=network.temperature)
@@ -132,6 +144,8 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
     common: dict[str, Any] = {"solver": solver, "unsettled": estimator.unsettled}
     if estimator.name == "implicit":
         return Implicit(**common)
+    if estimator.name == "backpropagation":
+        return Backpropagation(**common)
     if estimator.name == "unrolled":
         return Unrolled(**common, **_given(steps=estimator.steps))
     stepping = {"dwell": estimator.dwell, "dt": estimator.dt, "noise": noise}
@@ -149,7 +163,12 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
     if estimator.name == "stencil":
         return Stencil(**common, **_given(points=estimator.points, beta=estimator.beta))
     if estimator.name == "holomorphic":
-        circle = {"points": estimator.points, "radius": estimator.radius, "tolerance": estimator.gradient_tolerance}
+        circle = {
+            "points": estimator.points,
+            "radius": estimator.radius,
+            "tolerance": estimator.gradient_tolerance,
+            "points_per_batch": estimator.points_per_batch,
+        }
         return Holomorphic(**common, **_given(**circle))
     finite_difference = OneSided if estimator.name == "one_sided" else Centered
     return finite_difference(**common, **_given(beta=estimator.beta))

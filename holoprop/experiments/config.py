@@ -22,14 +22,18 @@ Padding = Literal["SAME", "VALID"]
 class NetworkConfig(Section, frozen=True):
     """`[network]`: what settles."""
 
-    kind: Literal["mlp", "convnet"] = "mlp"
-    """Dense layers or convolutions; feedback is tied."""
+    kind: Literal["mlp", "convnet", "resnet"] = "mlp"
+    """Dense layers, convolutions, or convolutions with residual connections; feedback is tied."""
     hidden: Layers | None = None
     """Units in each settled layer (mlp)."""
     channels: Layers | None = None
-    """Channels of each settled layer (convnet)."""
+    """Channels of each settled layer (convnet), or of each stage (resnet)."""
     kernel: Count | None = None
-    """Side of the square kernels (convnet)."""
+    """Side of the square kernels (convnet, resnet)."""
+    blocks: Count | None = None
+    """Residual blocks in each stage (resnet)."""
+    strength: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Of connections that skip, in drive per activity (resnet)."""
     padding: Annotated[tuple[Padding, ...], Field(min_length=1), AS_TUPLE] | None = None
     """Of each convolution; without it SAME, but VALID in the last (convnet)."""
     pools: Annotated[tuple[Count, ...], AS_TUPLE] | None = None
@@ -38,6 +42,10 @@ class NetworkConfig(Section, frozen=True):
     """How 2×2 windows are pooled (convnet)."""
     temperature: Positive | None = None
     """Of softmax pooling; without it 1 (convnet)."""
+    start: Literal["zeros", "feedforward"] | None = None
+    """Where settling begins; without it zeros (mlp), or one pass without feedback (convnet, resnet)."""
+    feedback: bool = True
+    """Whether layers are driven from above; without, the network is feed-forward, for backpropagation or implicit."""
     activation: Literal["sigmoid", "double_silu", "tanh", "silu", "softplus", "hard_sigmoid", "relu"] = "sigmoid"
     """The activation of every layer."""
     cost: Literal["cross_entropy", "squared_error"] = "cross_entropy"
@@ -70,6 +78,12 @@ class NetworkConfig(Section, frozen=True):
             )
         return self
 
+    @property
+    def connections(self) -> int:
+        """The number of connections, the one from the input included."""
+        layers = self.hidden or self.channels or ()
+        return 1 + 3 * len(layers) * (self.blocks or 1) if self.kind == "resnet" else len(layers)
+
 
 class EstimatorConfig(Section, frozen=True):
     """`[estimator]`: where the gradient comes from, and how states settle."""
@@ -83,6 +97,7 @@ class EstimatorConfig(Section, frozen=True):
         "online_oscillation",
         "continual",
         "implicit",
+        "backpropagation",
         "unrolled",
     ] = "holomorphic"
     """The estimator."""
@@ -90,6 +105,8 @@ class EstimatorConfig(Section, frozen=True):
     """Points on the circle, or "auto" (holomorphic; oscillation: at least 3); or nudges, an even number (stencil)."""
     radius: Positive | Literal["auto"] | None = None
     """Radius of the circle, or "auto": each sample's own (holomorphic; oscillation: a number)."""
+    points_per_batch: Count | None = None
+    """So many points settle at once, to bound the memory; without it all of them (holomorphic)."""
     gradient_tolerance: Positive | None = None
     """With radius = "auto": the relative error that is good enough (holomorphic)."""
     beta: Finite | None = None
@@ -199,6 +216,8 @@ class TrainingConfig(Section, frozen=True):
     """Steps between two records of steps."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints, besides the one after each epoch."""
+    check_gradient: Count | None = None
+    """After each epoch, compare the gradient of so many test samples with the implicit one, and record the cosine."""
 
 
 class OptimizerConfig(Section, frozen=True):
@@ -272,7 +291,7 @@ class Config(Section, frozen=True):
                 f"network.pooling = 'max' is not holomorphic, which estimator.points = {points} needs: use softmax or "
                 "average, or estimator.points = 2"
             )
-        connections = len(self.network.hidden or self.network.channels or ())
+        connections = self.network.connections
         for key, values in (
             ("learning_rates", self.optimizer.learning_rates),
             ("weight_decays", self.optimizer.weight_decays),
@@ -282,6 +301,17 @@ class Config(Section, frozen=True):
                     f"optimizer.{key} must be one for each of {connections} connections and the readout, "
                     f"{connections + 1} in all, got {len(values)}"
                 )
+        exact = ("backpropagation", "implicit", "unrolled")
+        if not self.network.feedback and self.estimator.name not in exact:
+            raise ValueError(
+                f"network.feedback = false leaves no energy, which estimator.name = {self.estimator.name!r} needs: use "
+                f"one of {', '.join(exact)}"
+            )
+        if self.network.feedback and self.estimator.name == "backpropagation":
+            raise ValueError(
+                "estimator.name = 'backpropagation' is of feed-forward networks: set network.feedback = false, or use "
+                "'implicit', the exact gradient of a network that settles"
+            )
         size, samples = self.training.batch_size, self.data.train_samples
         if size > samples:
             raise ValueError(

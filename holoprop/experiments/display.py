@@ -57,7 +57,7 @@ class TrainingBar:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch ended."""
-        self.tested = f" · test {percent(record['test_accuracy'], 1)}" if "test_accuracy" in record else ""
+        self.tested = _tested(record)
         facts = _facts(record["train_loss"], record["train_accuracy"], record["unsettled"]) + self.tested
         self.bar.update(self.task, completed=record["step"], facts=facts)
 
@@ -92,8 +92,7 @@ class TrainingLines:
         self.latest = record["step"]
         if record["epoch"] % self.every == 0 or record["epoch"] == self.epochs:
             facts = _facts(record["train_loss"], record["train_accuracy"], record["unsettled"])
-            tested = f" · test {percent(record['test_accuracy'], 1)}" if "test_accuracy" in record else ""
-            self._print(f"epoch {record['epoch']}/{self.epochs} · {facts}{tested}{self._left()}")
+            self._print(f"epoch {record['epoch']}/{self.epochs} · {facts}{_tested(record)}{self._left()}")
 
     def end(self) -> None:
         """Training ended, however it did."""
@@ -109,6 +108,11 @@ class TrainingLines:
         seconds = (time.monotonic() - self.begun) / done * (self.total - self.latest)
         minutes, seconds = divmod(round(seconds), 60)
         return f" · {minutes}:{seconds:02d} left"
+
+
+def _tested(record: dict[str, Any]) -> str:
+    tested = f" · test {percent(record['test_accuracy'], 1)}" if "test_accuracy" in record else ""
+    return tested + (f" · cosine {record['cosine']:.4f}" if record.get("cosine") is not None else "")
 
 
 def _facts(loss: float | None, accuracy: float | None, unsettled: float | None) -> str:

@@ -11,6 +11,7 @@ from holoprop.experiments.building import build_experiment
 from holoprop.experiments.config import Config
 from holoprop.experiments.gradient_check import compare_with_implicit
 from holoprop.experiments.run_folder import begin_folder, check_folder, write_arrays, write_json, write_text
+from holoprop.network.layered import LayeredNetwork
 from holoprop.train.evaluation import Evaluation, evaluate
 from holoprop.train.loop import FitResult, ProgressDisplay, fit
 
@@ -85,6 +86,14 @@ def run_training(
         experiment.estimator.check(experiment.net)
         if not resume:
             begin_folder(folder, config)
+        x, y = experiment.test
+        key = jax.random.key(config.training.seed)
+
+        def cosine(net: LayeredNetwork) -> dict[str, Any]:
+            count = config.training.check_gradient
+            check = compare_with_implicit(net, experiment.estimator, x[:count], y[:count], key=key)
+            return {"cosine": check["total"]["cosine"]}
+
         result = fit(
             experiment.net,
             experiment.estimator,
@@ -95,6 +104,7 @@ def run_training(
             seed=config.training.seed,
             test=experiment.test,
             augment=experiment.augment,
+            examine=cosine if config.training.check_gradient else None,
             folder=folder,
             resume=resume,
             config=config.model_dump(mode="json"),
@@ -105,8 +115,6 @@ def run_training(
         if resume:
             # More epochs may have been asked for than when the run began.
             write_text(folder / "config.toml", config.to_toml())
-        x, y = experiment.test
-        key = jax.random.key(config.training.seed)
         check = compare_with_implicit(
             result.net, experiment.estimator, x[:CHECKED_SAMPLES], y[:CHECKED_SAMPLES], key=key
         )

@@ -8,7 +8,7 @@ _STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": N
 _TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("network", "kind"): {
-        "mlp": {"hidden": None},
+        "mlp": {"hidden": None, "start": "zeros"},
         "convnet": {
             "channels": None,
             "kernel": 3,
@@ -16,10 +16,19 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "pools": None,
             "pooling": "softmax",
             "temperature": None,
+            "start": "feedforward",
         },
+        "resnet": {"channels": None, "kernel": 3, "blocks": 1, "strength": 0.5, "start": "feedforward"},
     },
     ("estimator", "name"): {
-        "holomorphic": {"points": 4, "radius": "auto", "gradient_tolerance": None, **_NUDGED, **_STEPPED},
+        "holomorphic": {
+            "points": 4,
+            "radius": "auto",
+            "gradient_tolerance": None,
+            "points_per_batch": None,
+            **_NUDGED,
+            **_STEPPED,
+        },
         "one_sided": {"beta": 0.1, **_NUDGED, **_STEPPED},
         "centered": {"beta": 0.1, **_NUDGED, **_STEPPED},
         "stencil": {"points": 4, "beta": 0.1, **_NUDGED},
@@ -27,6 +36,7 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
         "online_oscillation": _TURNING,
         "continual": {"beta": 0.1, "stretches": 20, "dwell": 1, "dt": 1.0, "noise": None},
         "implicit": {},
+        "backpropagation": {},
         "unrolled": {"steps": 100},
     },
     ("estimator", "solver"): {"anderson": {"depth": 5}, "alternating": {}, "picard": {"damping": 0.0}},

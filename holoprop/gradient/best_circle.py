@@ -41,25 +41,28 @@ def settle_on_best_circle(
     solver: AbstractSolver,
     expected: Expectation,
     key: PRNGKeyArray | None = None,
+    points_per_batch: int | None = None,
 ) -> tuple[Circle, CircleMemory]:
     """Settle on a circle of which each sample has its own radius, the one with the smallest predicted error.
 
     With a noisy solver all samples share one, as `settle_on_shared_circle` chooses it.
 
     **Arguments:** `free`: the free rest states; `points`: `N`; `tolerance`: a relative error that is good enough, or
-    `None` for the best there is; `solver`: of the nudged states; `expected`: what `expect` says; `key`: of the noise.
+    `None` for the best there is; `solver`: of the nudged states; `expected`: what `expect` says; `key`: of the noise;
+    `points_per_batch`: how many points may settle at once.
 
     **Returns:** the circle, and what to remember of it.
     """
     if is_noisy(solver):
         return settle_on_shared_circle(problem, target, free, points, tolerance, solver, expected, key)
     radius, polish = expected.best_radius(points), tolerance is None
-    first = settle_on_circle(problem, target, free, points, radius, solver, polish=polish)
+    settings = {"polish": polish, "points_per_batch": points_per_batch}
+    first = settle_on_circle(problem, target, free, points, radius, solver, **settings)
     radius, moves = _better_radius(first, points, tolerance, expected)
 
     def again(first: Circle) -> Circle:
         start = _continued(free, first, points, radius)
-        return _better(first, settle_on_circle(problem, target, free, points, radius, solver, start, polish=polish))
+        return _better(first, settle_on_circle(problem, target, free, points, radius, solver, start, **settings))
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)
     return circle, _learnt(circle, expected)

@@ -41,11 +41,13 @@ def settle_on_circle(
     *,
     polish: bool = False,
     noise: Float[Array, " batch"] | None = None,
+    points_per_batch: int | None = None,
 ) -> Circle:
     """Settle the half circle of `points` nudges of size `radius`, from `start`, `(points, batch, …)`, or from rest.
 
     With a noisy solver all points are visited in turn, from the free state, and `noise` is how far that makes a state
-    deviate, if it is known; else `polish` asks for a little more than the solver's tolerance.
+    deviate, if it is known; else `polish` asks for a little more than the solver's tolerance, and `points_per_batch`
+    for so many points at a time.
     """
     if is_noisy(solver):
         betas, weights = nudges(problem, points, radius)
@@ -61,13 +63,13 @@ def settle_on_circle(
     weights = jnp.asarray(multiplicity / points).astype(kind)[:, None] / betas
     if points == 2:
         start = repeat(free.state, 2) if start is None else start
-        nudged = settle_nudged(problem, target, betas, start, solver)
+        nudged = settle_nudged(problem, target, betas, start, solver, points_per_batch)
     else:
-        nudged = _settle_half(problem, target, betas, real_points, free, solver, start)
+        nudged = _settle_half(problem, target, betas, real_points, free, solver, start, points_per_batch)
     contraction = None
     if polish:
         nudged, contraction = _polished(problem, target, betas, nudged)
-    missed = mismatch(problem, target, betas, nudged)
+    missed = mismatch(problem, target, betas, nudged, points_per_batch)
     spectrum = circle_spectrum(free, nudged.state, missed, betas, points, contraction=contraction)
     return Circle(betas, weights, nudged, spectrum)
 
@@ -107,11 +109,12 @@ def _settle_half(
     free: Rest,
     solver: AbstractSolver,
     start: State | None,
+    points_per_batch: int | None,
 ) -> Rest:
     """Settle the real points, then the complex ones from where those point (or both from `start`)."""
     dtype = betas.dtype
     begin = repeat(free.state, real_points) if start is None else tuple(s[:real_points].real for s in start)
-    real = settle_nudged(problem, target, betas[:real_points].real, begin, solver)
+    real = settle_nudged(problem, target, betas[:real_points].real, begin, solver, points_per_batch)
     if start is None:
         ratio = betas[real_points:] / betas[0]
 
@@ -129,5 +132,5 @@ def _settle_half(
         guess = where_sample(usable, guess, repeat(tuple(s.astype(dtype) for s in free.state), ratio.shape[0]))
     else:
         guess = tuple(s[real_points:] for s in start)
-    rest = settle_nudged(problem, target, betas[real_points:], guess, solver)
+    rest = settle_nudged(problem, target, betas[real_points:], guess, solver, points_per_batch)
     return jax.tree.map(lambda p, q: jnp.concatenate([p.astype(q.dtype), q]), real, rest)

@@ -279,8 +279,9 @@ class Backpropagation(AbstractEstimator):
         dtype = parameter_dtype(net)
         x, target = x.astype(dtype), target.astype(dtype)
         state = jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x)
+        # Of the inputs too: a rectifier makes a zero of NaN.
         finite = functools.reduce(
-            jnp.logical_and, (jnp.all(jnp.isfinite(s.reshape(s.shape[0], -1)), -1) for s in state)
+            jnp.logical_and, (jnp.all(jnp.isfinite(part.reshape(part.shape[0], -1)), -1) for part in (x, *state))
         )
         status = jnp.where(finite, jnp.int32(Status.settled), jnp.int32(Status.diverged))
         once = jnp.ones(x.shape[:1], jnp.int32)

@@ -53,6 +53,8 @@ class Holomorphic(AbstractEstimator):
       `nudged_default(solver)`. With a noisy one, `TimeSteps(steps, noise=Noise(std))`, all `N` points are visited in
       turn without reset, as in P1's noisy form, and the estimator needs a `key`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
+    - `points_per_batch`: so many points settle at once, and enter the gradient at once; by default all of them. Fewer
+      bound the memory, at the price of time. With a noisy solver it is one in any case.
 
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
     potential, or with a non-holomorphic activation and `points > 2`.
@@ -71,6 +73,7 @@ class Holomorphic(AbstractEstimator):
     solver: AbstractSolver = Anderson()
     nudged_solver: AbstractSolver | None = None
     unsettled: Unsettled = "mask"
+    points_per_batch: int | None = None
 
     def __check_init__(self) -> None:
         check_policy(self.unsettled)
@@ -80,6 +83,8 @@ class Holomorphic(AbstractEstimator):
         check_amplitude("radius", self.radius)
         if self.points == "auto" and self.radius != "auto":
             raise ValueError(f"points='auto' goes with radius='auto', got radius={self.radius}: fix both or neither")
+        if self.points_per_batch is not None and self.points_per_batch < 1:
+            raise ValueError(f"points_per_batch must be at least 1, got {self.points_per_batch}")
         if self.tolerance is not None and not self.tolerance > 0:
             raise ValueError(f"tolerance must be positive, got {self.tolerance}")
 
@@ -139,11 +144,28 @@ class Holomorphic(AbstractEstimator):
         """Return the estimate of so many points, on the automatic circle if something is `expected`."""
         if expected is not None:
             circle, memory = settle_on_best_circle(
-                problem, target, free, points, self.tolerance, self._nudged_solver, expected, key
+                problem,
+                target,
+                free,
+                points,
+                self.tolerance,
+                self._nudged_solver,
+                expected,
+                key,
+                self.points_per_batch,
             )
         else:
             radius = jnp.broadcast_to(jnp.asarray(self.radius), x.shape[:1]).astype(x.dtype)
-            circle = settle_on_circle(problem, target, free, points, radius, self._nudged_solver, key=key)
+            circle = settle_on_circle(
+                problem,
+                target,
+                free,
+                points,
+                radius,
+                self._nudged_solver,
+                key=key,
+                points_per_batch=self.points_per_batch,
+            )
         certificate = certify(free, circle.nudged, circle.betas, self.unsettled, circle.spectrum)
         return assemble(
             problem.net,
@@ -157,6 +179,7 @@ class Holomorphic(AbstractEstimator):
             certificate,
             self.unsettled,
             memory,
+            self.points_per_batch,
         )
 
     def init(self, net: AbstractNetwork, batch_size: int) -> CircleMemory | None:

@@ -9,11 +9,13 @@ reverse-mode derivative of one scalar, so that each connection's gradient is a s
 points and samples.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import Certificate, certify, circle_spectrum
@@ -73,6 +75,7 @@ def assemble(
     certificate: Certificate,
     unsettled: Unsettled,
     memory: PyTree = None,
+    points_per_batch: int | None = None,
 ) -> Estimate:
     """Return the estimate of nudged rest states: the weighted sum of `∂F/∂θ`, averaged over the kept samples."""
     share = sample_weights(certificate.kept, x.dtype)
@@ -85,7 +88,7 @@ def assemble(
     else:
         target_kept = target
     scale = (weights * share.astype(weights.dtype)).astype(betas.dtype)
-    gradient = weighted_gradient(net, x, target_kept, states, scale, scale * betas)
+    gradient = weighted_gradient(net, x, target_kept, states, scale, scale * betas, points_per_batch)
     if free_weight is not None:
         alone, single = (free_weight * share)[None], tuple(s[None] for s in rested)
         rest_part = weighted_gradient(net, x, target_kept, single, alone, None)
@@ -101,12 +104,26 @@ def weighted_gradient(
     states: State,
     weights: Inexact[Array, "points batch"],
     cost_weights: Inexact[Array, "points batch"] | None,
+    points_per_batch: int | None = None,
 ) -> Any:
     """Return `Re Σ_{k,b} [−w_kb ∂Φ/∂θ(x_b, s_kb) + v_kb ∂C/∂θ(s_kb, y_b)]`, real, as a pytree of the network's type.
 
     `states` hold leading axes `(points, batch)` and are constants here: their dependence on `θ` is what the nudges
-    measure.
+    measure. With `points_per_batch` the sum is made of so many points at a time.
     """
+    points, most = weights.shape[0], points_per_batch
+    if most is not None and most < points:
+
+        def part(first: Array | int, count: int) -> Any:
+            pieces = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, first, count), (states, weights, cost_weights))
+            return weighted_gradient(net, x, target, *pieces)
+
+        count = points // most
+        total = lax.fori_loop(
+            1, count, lambda i, total: jax.tree.map(jnp.add, total, part(i * most, most)), part(0, most)
+        )
+        left = points - count * most
+        return total if not left else jax.tree.map(jnp.add, total, part(count * most, left))
 
     def scalar(net: Any) -> Array:
         clamped = jax.vmap(net.clamp)(x).astype(weights.dtype)
@@ -156,15 +173,51 @@ def nudged_default(solver: AbstractSolver) -> AbstractSolver:
 
 
 def settle_nudged(
-    problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], start: State, solver: AbstractSolver
+    problem: FixedPoint,
+    target: Array,
+    betas: Inexact[Array, "points batch"],
+    start: State,
+    solver: AbstractSolver,
+    points_per_batch: int | None = None,
 ) -> Rest:
-    """Settle the samples of a free problem at all nudges at once, from `start`, `(points, batch, …)`."""
-    return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
+    """Settle the samples of a free problem at the nudges, from `start`, `(points, batch, …)`; all at once, or so many.
+
+    A few at a time take the memory of a few, but the states themselves, and longer.
+    """
+
+    def settled(betas: Array, start: State) -> Rest:
+        return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
+
+    return _in_pieces(settled, points_per_batch, betas, start)
 
 
-def mismatch(problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], rest: Rest) -> State:
+def mismatch(
+    problem: FixedPoint,
+    target: Array,
+    betas: Inexact[Array, "points batch"],
+    rest: Rest,
+    points_per_batch: int | None = None,
+) -> State:
     """Return `σ(a(s) − β ∂C/∂s_L) − s` at nudged rest states, `(points, batch, …)`: what the solver left undone."""
-    return difference(FixedPoint(problem.net, problem.clamped, target, betas).update(rest.state), rest.state)
+
+    def missed(betas: Array, state: State) -> State:
+        return difference(FixedPoint(problem.net, problem.clamped, target, betas).update(state), state)
+
+    return _in_pieces(missed, points_per_batch, betas, rest.state)
+
+
+def _in_pieces(f: Callable[..., Any], most: int | None, *arrays: PyTree) -> Any:
+    """Apply a function of arrays with leading axis `points` to at most so many points at a time, in turn."""
+    points = jax.tree.leaves(arrays)[0].shape[0]
+    if most is None or most >= points:
+        return f(*arrays)
+    whole = points // most * most
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(whole // most, most, *a.shape[1:]), arrays)
+    done = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), lax.map(lambda piece: f(*piece), pieces))
+    if whole == points:
+        return done
+    rest = f(*jax.tree.map(lambda a: a[whole:], arrays))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), done, rest)
 
 
 def repeat(state: State, points: int) -> State:

@@ -1,7 +1,7 @@
 """The section on how training went: loss, accuracy, share unsettled and settling steps over the epochs."""
 
 from holoprop.report.drawing import inline_svg
-from holoprop.report.figures import accuracy_figure, loss_figure, sweeps_figure, unsettled_figure
+from holoprop.report.figures import accuracy_figure, cosine_figure, loss_figure, sweeps_figure, unsettled_figure
 from holoprop.report.markup import Markup, absent, element, panel, section
 from holoprop.report.records import Run
 from holoprop.train.metrics import percent
@@ -24,6 +24,14 @@ def learning_curves(run: Run) -> Markup:
                 inline_svg(sweeps_figure(run), "sweeps", "settling steps over training"),
                 "How long the free states took to settle. It grows with the weights; a steep rise warns of states that "
                 "soon will not settle at all.",
+            )
+        )
+    if any(record.cosine is not None for record in run.epochs):
+        pictures.append(
+            panel(
+                inline_svg(cosine_figure(run), "cosine", "cosine of the gradient to the exact one over training"),
+                "How far the estimated gradient points away from the exact one, after each epoch. Above 0.01 it is "
+                "time for tighter tolerances, more points or a smaller circle.",
             )
         )
     return section("curves", "Learning curves", element("div", *pictures, class_="panels"))

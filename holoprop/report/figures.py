@@ -69,6 +69,17 @@ def sweeps_figure(run: Run) -> Figure:
     return figure
 
 
+def cosine_figure(run: Run) -> Figure:
+    """Draw `1 − cosine` of the estimated gradient to the implicit one after each epoch, on a logarithmic axis."""
+    away = [None if record.cosine is None else max(1 - record.cosine, LEAST_DIFFERENCE) for record in run.epochs]
+    with house_style():
+        figure, axes = _progress_axes(run, "1 − cosine (no unit)")
+        _plot_epochs(axes, run, away, "test samples", 1)
+        axes.set_yscale("log")
+        legend_above(axes)
+    return figure
+
+
 def alignment_figure(total: StoredAgreement, parameters: Sequence[StoredAgreement]) -> Figure:
     """Draw `1 − cosine` of every parameter's gradient to the reference, on a logarithmic axis, and of all together."""
     rows = [*parameters, total]

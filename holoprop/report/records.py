@@ -44,6 +44,7 @@ class EpochRecord(BaseModel):
     test_accuracy: float | None = None
     test_unsettled: float | None = None
     sweeps: float | None = None
+    cosine: float | None = None
 
 
 class StoredAgreement(BaseModel):

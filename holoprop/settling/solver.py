@@ -22,9 +22,9 @@ from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 
-_COMPACT_FROM = 64
+_COMPACT_FROM = 32
 """Smaller batches are not compacted: a step of theirs is mostly overhead."""
-_COMPACT_SHARE = 8
+_COMPACT_SHARE = 3
 """The batch is compacted when at most one in this many samples is still under way."""
 _COMPACT_STEPS = 20
 """Nor are batches of solvers that take so few steps at most: stragglers are soon done, a second loop is compiled first

@@ -5,6 +5,7 @@ epoch as well as after it, so that a run stopped anywhere goes on as if it had n
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from holoprop.train.metrics import EpochMeans, MetricsFile
 from holoprop.train.step import StepMetrics, TrainState
 
 Arrays = tuple[np.ndarray, np.ndarray]
+Examine = Callable[[Any], dict[str, float | None]]
 
 
 class TrainingError(RuntimeError):
@@ -98,8 +100,10 @@ class Bookkeeping:
         record = {"kind": "step", "step": step, "epoch": self.epoch + 1, **values, "seconds": self.means.seconds}
         return self.metrics.write(record)
 
-    def end_epoch(self, state: TrainState, test: Arrays | None, estimator: AbstractEstimator) -> dict[str, Any]:
-        """Evaluate, record and save an epoch all of whose steps were taken."""
+    def end_epoch(
+        self, state: TrainState, test: Arrays | None, estimator: AbstractEstimator, examine: Examine | None = None
+    ) -> dict[str, Any]:
+        """Evaluate, examine, record and save an epoch all of whose steps were taken."""
         record: dict[str, Any] = {"kind": "epoch", "epoch": self.epoch + 1, "step": self.step, **self.means.record()}
         if test is not None:
             # Evaluating may take long: whoever is stopped meanwhile goes on from here, and evaluates then.
@@ -111,6 +115,8 @@ class Bookkeeping:
                 "test_accuracy": result.accuracy,
                 "test_unsettled": result.unsettled_share,
             }
+        if examine is not None:
+            record |= examine(state.net)
         record = self.metrics.write(record)
         self.history.append(record)
         self.epoch += 1

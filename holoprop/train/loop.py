@@ -19,7 +19,7 @@ from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.fixed_point import check_inputs
 from holoprop.settling.substrate import Programmed, Substrate
-from holoprop.train.bookkeeping import Arrays, Bookkeeping
+from holoprop.train.bookkeeping import Arrays, Bookkeeping, Examine
 from holoprop.train.interrupt import Interrupt
 from holoprop.train.step import Augment, StepMetrics, TrainState, initial_train_state, train_step
 
@@ -67,6 +67,7 @@ def fit(
     seed: int = 0,
     test: Arrays | None = None,
     augment: Augment | None = None,
+    examine: Examine | None = None,
     folder: Path | None = None,
     resume: bool = False,
     config: dict[str, Any] | None = None,
@@ -86,6 +87,7 @@ def fit(
     - `seed`: of the sample order, the estimator's noise and the augmentation.
     - `augment`: what is done to each batch of `train` inside the compiled step, `(x, key) → x` of the same shape, such
       as an `Augmentation`; the test set is taken as it is.
+    - `examine`: is shown the network after each epoch; the numbers that it returns, by name, join the epoch's record.
     - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it. Without `resume`, those
       of a former run are removed.
     - `resume`: continue from the folder's checkpoint, bit for bit; seed, batch size and number of samples must be the
@@ -137,7 +139,7 @@ def fit(
                 if interrupt.pressed:
                     run.save(state)
                     break
-                record = run.end_epoch(state, test, estimator)
+                record = run.end_epoch(state, test, estimator, examine)
                 if progress is not None:
                     progress.epoch(record)
     finally:

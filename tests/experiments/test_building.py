@@ -265,6 +265,25 @@ def test_a_convolutional_network_is_as_configured() -> None:
         build_network(load_config("cifar10-small"), (8, 8, 1), 10)
 
 
+def test_residual_and_feed_forward_networks_are_as_configured() -> None:
+    """Oracle: what the builders make of the same settings, leaf by leaf."""
+    resnet = "network={kind='resnet', channels=[3, 4], blocks=1, strength=0.25, activation='tanh'}"
+    rates = "optimizer={learning_rates=[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]}"
+    config = load_config("cifar10-small", [resnet, rates, "training.seed=5"])
+    key = jax.random.fold_in(jax.random.key(5), 2**32 - 1)
+    settings = {"blocks": 1, "strength": 0.25, "activation": "tanh", "key": key}
+    assert eqx.tree_equal(build_network(config, (8, 8, 3), 10), hp.resnet((8, 8, 3), (3, 4), 10, **settings))
+    forward = ["network.feedback=false", "network.activation=relu", "estimator={name='backpropagation'}"]
+    config = load_config("cifar10-small", forward)
+    net = build_network(config, (32, 32, 3), 10)
+    assert not net.feedback and net.activation == hp.ReLU()
+    assert isinstance(build_estimator(config.estimator), hp.Backpropagation)
+    with pytest.raises(ConfigError, match=r"network\.feedback = false leaves no energy, which .*'holomorphic' needs"):
+        load_config("cifar10-small", forward[:2])
+    with pytest.raises(ConfigError, match=r"'backpropagation' is of feed-forward networks: set network\.feedback"):
+        load_config("cifar10-small", forward[2:])
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

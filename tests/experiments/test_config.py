@@ -48,6 +48,7 @@ def estimators(draw: st.DrawFn) -> dict[str, Any]:
         "nudged_steps": draw(st.integers(5, 100)) if stepped else None,
         "window": draw(st.none() | st.integers(1, 5)) if stepped else None,
         "gradient_tolerance": draw(optional),
+        "points_per_batch": draw(st.none() | st.integers(1, 20)),
         "beta": draw(positive),
         "steps": draw(st.integers(1, 500)),
         "depth": draw(st.integers(1, 8)),
@@ -117,7 +118,7 @@ def test_toml_brings_every_configuration_back(estimator: dict, dtype: str, data:
     """Oracle: equality with what was written, and the same text when written again."""
     tree = {
         **SMALL,
-        "network": {"hidden": [8, 4], "dtype": dtype},
+        "network": {"hidden": [8, 4], "dtype": dtype, "feedback": estimator["name"] != "backpropagation"},
         "estimator": estimator,
         "data": data,
         "optimizer": optimizer,

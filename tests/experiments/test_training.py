@@ -136,6 +136,14 @@ def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path, tiny: Tiny) -> N
     assert read_run_config(grown.folder).training.epochs == 3
 
 
+def test_the_gradient_is_checked_after_each_epoch(tmp_path: Path, tiny: Tiny) -> None:
+    """Oracle: the check at the end of the run, of the same network and samples."""
+    checked = run_training(tiny("training.check_gradient=20", "training.epochs=2"), tmp_path / "checked")
+    cosines = [record["cosine"] for record in checked.fit.history]
+    assert cosines[-1] == checked.cosine != cosines[0]
+    assert [record["cosine"] for record in records(tmp_path / "checked") if record["kind"] == "epoch"] == cosines
+
+
 def test_a_trained_run_can_be_checked_again(run: RunResult) -> None:
     """Oracle: the check that the run itself made of its trained network."""
     assert check_gradient(read_run_config(run.folder), folder=run.folder) == run.gradient_check

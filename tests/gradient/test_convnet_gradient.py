@@ -71,3 +71,30 @@ def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rest.gradient))
     with pytest.raises(ValueError, match="feed-forward"):
         hp.Backpropagation()(vgg(), x, y)
+
+
+@pytest.mark.parametrize(("points", "radius"), [(8, 0.5), (10, "auto"), (2, 0.5)])
+def test_a_few_points_at_a_time_give_the_same_in_less_memory(x64, points, radius):
+    """Oracle: all points at once. Of `points_per_batch` = 2 some batches are full and one is not."""
+    net = hp.convnet((8, 8, 3), (4, 6), 5, padding="SAME", key=jax.random.key(1))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 8, 8, 3)), rng.integers(0, 5, 4)
+    alone, together = (
+        hp.Holomorphic(points, radius, solver=SOLVER, points_per_batch=most) for most in (2 if points > 2 else 1, None)
+    )
+    a, b = alone(net, x, y), together(net, x, y)
+    assert hp.alignment(a.gradient, b.gradient).total.relative_error < 1e-12
+    np.testing.assert_allclose(a.certificate.spectrum.response, b.certificate.spectrum.response, rtol=1e-9)
+
+
+def test_fewer_points_at_a_time_need_less_memory():
+    """Oracle: what the compiler sets aside."""
+    net = hp.convnet((16, 16, 3), (8, 8), 5, padding="SAME", key=jax.random.key(1))
+    x, y = np.zeros((16, 16, 16, 3), np.float32), np.zeros(16, np.int32)
+
+    def megabytes(most):
+        estimator = hp.Holomorphic(16, 0.5, points_per_batch=most)
+        compiled = jax.jit(lambda x: estimator(net, x, y).gradient).lower(x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / 1e6
+
+    assert megabytes(1) < 0.6 * megabytes(None)

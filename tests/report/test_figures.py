@@ -11,12 +11,14 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from holoprop.report.curves import learning_curves
 from holoprop.report.drawing import COLOURS, STYLE, decades_around, inline_svg
 from holoprop.report.figures import (
     LEAST_DIFFERENCE,
     accuracy_figure,
     alignment_figure,
     circle_figure,
+    cosine_figure,
     loss_figure,
     residual_histogram,
     sweeps_figure,
@@ -70,6 +72,18 @@ def test_learning_curves_draw_the_records(finished: Path) -> None:
     # 70 steps an epoch.
     np.testing.assert_allclose(_line(loss, "single steps")[:, 0], [record.step / 70 for record in run.steps])
     np.testing.assert_allclose(_line(loss, "single steps")[:, 1], [record.loss for record in run.steps])
+
+
+def test_the_cosine_of_each_epoch_is_drawn_as_what_is_missing_to_one(finished: Path) -> None:
+    run = read_run(finished)
+    cosines = [1 - 0.02 / 2**i for i in range(len(run.epochs) - 1)] + [1.0]
+    run.epochs[:] = [
+        EpochRecord(**(record.model_dump() | {"cosine": cosine}))
+        for record, cosine in zip(run.epochs, cosines, strict=True)
+    ]
+    drawn = _line(cosine_figure(run), "test samples")
+    np.testing.assert_allclose(drawn[:, 1], [*(1 - np.array(cosines[:-1])), LEAST_DIFFERENCE])
+    assert "cosine of the gradient to the exact one" in str(learning_curves(run))
 
 
 def test_epochs_of_which_no_sample_settled_leave_gaps(finished: Path) -> None:
