@@ -39,6 +39,7 @@ from holoprop.network.product import real_product
 from holoprop.network.readout import Readout
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.mixed import Mixed
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.rest import Rest, Status, UnsettledError
 from holoprop.settling.run import settle
@@ -88,6 +89,7 @@ __all__ = [
     "Alternating",
     "Anderson",
     "FixedPoint",
+    "Mixed",
     "Noise",
     "Picard",
     "Programmed",

@@ -49,6 +49,19 @@ def test_claims_that_hold_end_in_0_and_leave_page_numbers_and_arrays(capsys) -> 
     assert str(folder / "hep-fig2c.html") in out
 
 
+def test_what_cannot_be_is_refused_before_anything_runs(capsys, tmp_path: Path) -> None:
+    """Each in one line, with the option's name or what to do."""
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    for arguments, line in (
+        (["hep-fig2c", "--folder", str(taken / "deep")], f"{taken} is a file, not a folder: name another place"),
+        (["hep-fig3a", "--seed", "-1"], "seed must not be negative, got -1"),
+        (["hep-fig2c", "--seed", "3"], "hep-fig2c draws nothing at random: leave the seed out, got 3"),
+    ):
+        status, out, err = _run(capsys, *arguments, "--scale", "smoke")
+        assert (status, out) == (2, "") and err.endswith(f"{line}\n") and err.count("\n") == 1
+
+
 @pytest.mark.usefixtures("given")
 def test_a_claim_that_fails_ends_in_1(capsys) -> None:
     status, out, _ = _run(capsys, "hep-fig2d")

@@ -1,7 +1,9 @@
 """What all commands print with."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -9,6 +11,21 @@ def complain(line: str, status: int) -> int:
     """Print a line on standard error, and return the status to exit with."""
     print(f"holoprop: {line}", file=sys.stderr)
     return status
+
+
+def check_place(folder: Path) -> Path:
+    """Return `folder` if it can be written to, or made, as far as can be told beforehand.
+
+    **Raises:** `ValueError`, one line, if it or a part of its path is a file, or the file system does not let us write.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ValueError(f"--folder {folder}: {there} is a file, not a folder: name another place")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"--folder {folder}: {there} is not writable: name another place")
+    return folder
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

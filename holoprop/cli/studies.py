@@ -1,5 +1,6 @@
 """Commands that study something and draw it: reproduce, map, resistor; and whom to cite."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holoprop.cli.options import Overrides, SourceOrRun, config_or_run
-from holoprop.cli.output import print_table
+from holoprop.cli.output import check_place, print_table
 
 app = typer.Typer()
 
@@ -24,6 +25,7 @@ def resistor(
     from holoprop.report.resistor import write_resistor_page
     from holoprop.train.metrics import percent
 
+    check_place(folder)
     result = run_resistor(
         sorted({2, points}), beta=beta, epochs=epochs, progress=lambda text: print(text, file=sys.stderr)
     )
@@ -56,9 +58,11 @@ def reproduce(
         print_table(("experiment", "what it shows", "data", "smoke", "small", "paper (minutes)"), rows)
         return
     chosen = EXPERIMENTS if name == "all" else (find_experiment(name),)
+    check_place(folder)
     counts = {"reproduced": 0, "failed": 0, "data absent": 0}
     for experiment in chosen:
-        counts[_reproduce(experiment.name, scale, folder, seed, alone=name != "all")] += 1
+        own = seed if experiment.draws or name != "all" else None
+        counts[_reproduce(experiment.name, scale, folder, own, alone=name != "all")] += 1
     if name == "all":
         print(", ".join(f"{count} {word}" for word, count in counts.items()))
     if counts["failed"]:
@@ -87,6 +91,9 @@ def map_command(
     from holoprop.report.map_page import write_map_page
 
     config, run = config_or_run(source, overrides)
+    place = check_place(folder or run or Path("runs") / f"{config.name}-map")
+    if resolution < 2:
+        raise ValueError(f"--resolution must be at least 2, got {resolution}")
     result = map_config(
         config,
         sample=sample,
@@ -98,9 +105,11 @@ def map_command(
         solver=solver,
         max_steps=steps,
     )
-    place = folder or run or Path("runs") / f"{config.name}-map"
+    print(f"network                {'trained' if run else 'at its initial weights'}")
     print(f"circle                 r = {result.radius:.3g}, {result.points} points")
-    print(f"radius of convergence  {result.radius_of_convergence:.3g} (estimated)")
+    limit = result.radius_of_convergence
+    told = "not seen: the circle is too small for its higher harmonics, pass a larger --radius"
+    print(f"radius of convergence  {f'{limit:.3g} (estimated)' if math.isfinite(limit) else told}")
     print(
         f"nudges at rest         {100 * result.plane.settled[0].mean():.1f} %, all of them below |β| = "
         f"{min(result.plane.stable_radius[0], result.reach):.3g}"

@@ -30,6 +30,7 @@ from holoprop.network.build import convnet, feedforward, mlp, resnet
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import SoftmaxPooling, pooling_named
 from holoprop.settling.anderson import Anderson
+from holoprop.settling.mixed import Mixed
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.time_stepping import Noise, TimeSteps
@@ -66,7 +67,7 @@ def build_experiment(config: Config) -> Experiment:
     train = _shortened(dataset.train, config.data.train_limit)
     test = _shortened(dataset.test, config.data.test_limit)
     steps = config.training.epochs * (len(train) // config.training.batch_size)
-    estimator = build_estimator(config.estimator)
+    estimator = build_estimator(config.estimator, mixed=config.network.dtype == "mixed")
     if isinstance(estimator, AbstractContinualEstimator):
         steps *= estimator.updates
     flat = config.network.kind == "mlp"
@@ -135,9 +136,11 @@ def _energy_network(
         raise ConfigError(f"network.channels: {error}") from None
 
 
-def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
-    """Return the estimator with its solvers."""
+def build_estimator(estimator: EstimatorConfig, *, mixed: bool = False) -> AbstractEstimator:
+    """Return the estimator with its solvers, in mixed precision if so asked and they settle to a tolerance."""
     solver: AbstractSolver = _solver(estimator, estimator.tolerance, estimator.max_steps)
+    if mixed:
+        solver = Mixed(solver)
     noise = None if estimator.noise is None else Noise(estimator.noise)
     if estimator.free_steps is not None:
         solver = TimeSteps(estimator.free_steps, noise=noise, **_given(window=estimator.window))
@@ -157,7 +160,11 @@ def build_estimator(estimator: EstimatorConfig) -> AbstractEstimator:
         return turning(**common, **_given(**circle, **stepping))
     given = _given(tolerance=estimator.nudged_tolerance, max_steps=estimator.nudged_max_steps)
     if given:
-        common["nudged_solver"] = dataclasses.replace(nudged_default(solver), **given)
+        nudged = nudged_default(solver)
+        if isinstance(nudged, Mixed):
+            common["nudged_solver"] = Mixed(dataclasses.replace(nudged.solver, **given))
+        else:
+            common["nudged_solver"] = dataclasses.replace(nudged, **given)
     if estimator.nudged_steps is not None:
         common["nudged_solver"] = TimeSteps(estimator.nudged_steps, noise=noise, **_given(window=estimator.window))
     if estimator.name == "stencil":

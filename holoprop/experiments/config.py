@@ -54,8 +54,8 @@ class NetworkConfig(Section, frozen=True):
     """Factor on every initial weight."""
     weight_std: NotNegative | None = None
     """Standard deviation of the initial weights in place of 1/√fan-in."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of parameters and states."""
+    dtype: Literal["float32", "mixed", "float64"] = "float32"
+    """Precision of parameters and states; "mixed" is float32 whose first sweeps multiply in bfloat16."""
 
     @model_validator(mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from holoprop.gradient.estimate import Estimate, RealNudges, Unsettled, mean_kep
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, difference
+from holoprop.settling.mixed import Mixed
 from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver, where_sample
@@ -161,6 +162,8 @@ def nudged_default(solver: AbstractSolver) -> AbstractSolver:
     Nudged phases start close to rest and settle in a few sweeps. A sample that has not after 60 is most likely beyond
     its radius of convergence, where a rest state found by hundreds of plain sweeps may be on another branch.
     """
+    if isinstance(solver, Mixed):
+        return Mixed(solver=nudged_default(solver.solver), rough_tolerance=solver.rough_tolerance)
     if not isinstance(solver, Anderson):
         return solver
     return Anderson(

@@ -14,10 +14,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Inexact
 
+from holoprop.network.product import multiply, operand
+
 Padding = Literal["SAME", "VALID"]
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _SMALL_MAP = 64
-"""On a CPU, maps of at most so many positions go through patches."""
+"""On a CPU, maps of at most so many positions go through patches, …"""
+_MANY_CHANNELS = 128
+"""… and in bfloat16 those of at least so many channels."""
 
 
 def convolve(
@@ -32,7 +36,7 @@ def convolve(
     real; `stride`, `padding`: as in `jax.lax.conv_general_dilated`.
     """
     pads = pads_of(s.shape[:2], weight.shape[:2], stride, padding)
-    way = _patches if _prefers_patches(s.shape) else _library
+    way = _patches if _prefers_patches(s.shape, weight) else _library
     return _on_real(lambda real, kernel: way(real, kernel, stride, pads), s, weight)
 
 
@@ -45,7 +49,7 @@ def convolve_transposed(
 ) -> Inexact[Array, "height width inner"]:
     """Apply the transpose of `convolve`, to a map of the size `shape = (height, width)`."""
     pads = pads_of(shape, weight.shape[:2], stride, padding)
-    way = _overlaps if _prefers_patches((*shape, weight.shape[2])) else _library_transposed
+    way = _overlaps if _prefers_patches(shape, weight) else _library_transposed
     return _on_real(lambda real, kernel: way(real, kernel, stride, pads, shape), y, weight)
 
 
@@ -67,19 +71,29 @@ def pads_of(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding
 
 def _on_real(f: Callable[[Array, Array], Array], s: Array, weight: Array) -> Array:
     """Apply a real, linear map of batches to a real or complex map."""
-    weight = weight.astype(s.real.dtype)
+    weight = operand(weight, s.real.dtype)
     if not jnp.iscomplexobj(s):
         return f(s[None], weight)[0]
     pair = f(jnp.stack([s.real, s.imag]), weight)
     return lax.complex(pair[0], pair[1])
 
 
-def _prefers_patches(shape: tuple[int, ...]) -> bool:
-    return jax.default_backend() == "cpu" and shape[0] * shape[1] <= _SMALL_MAP
+def _prefers_patches(shape: tuple[int, ...], weight: Array) -> bool:
+    # In bfloat16 a CPU's matrix product may be four times as fast, its convolution is not: with many channels that pays
+    # for laying out the patches.
+    pays = shape[0] * shape[1] <= _SMALL_MAP or (weight.dtype == jnp.bfloat16 and weight.shape[2] >= _MANY_CHANNELS)
+    return jax.default_backend() == "cpu" and pays
 
 
 def _library(s: Array, weight: Array, stride: int, pads: Pads) -> Array:
-    return lax.conv_general_dilated(s, weight, (stride, stride), pads, dimension_numbers=_DIMENSIONS)
+    return lax.conv_general_dilated(
+        s.astype(weight.dtype),
+        weight,
+        (stride, stride),
+        pads,
+        dimension_numbers=_DIMENSIONS,
+        preferred_element_type=s.dtype,
+    )
 
 
 def _library_transposed(y: Array, weight: Array, stride: int, pads: Pads, shape: tuple[int, int]) -> Array:
@@ -91,7 +105,13 @@ def _library_transposed(y: Array, weight: Array, stride: int, pads: Pads, shape:
         outer.append((low, shape[axis] + kernel[axis] - 1 - spread - low))
     turned = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
     return lax.conv_general_dilated(
-        y, turned, (1, 1), outer, lhs_dilation=(stride, stride), dimension_numbers=_DIMENSIONS
+        y.astype(weight.dtype),
+        turned,
+        (1, 1),
+        outer,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=_DIMENSIONS,
+        preferred_element_type=y.dtype,
     )
 
 
@@ -99,20 +119,21 @@ def _patches(s: Array, weight: Array, stride: int, pads: Pads) -> Array:
     rows, columns, inner, outer = weight.shape
     height = (s.shape[1] + sum(pads[0]) - rows) // stride + 1
     width = (s.shape[2] + sum(pads[1]) - columns) // stride + 1
-    padded = jnp.pad(s, ((0, 0), *pads, (0, 0)))
+    padded = jnp.pad(s.astype(weight.dtype), ((0, 0), *pads, (0, 0)))
     shifted = [
         padded[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
         for i in range(rows)
         for j in range(columns)
     ]
     patches = jnp.stack(shifted, 3).reshape(s.shape[0], height, width, rows * columns * inner)
-    return patches @ weight.reshape(rows * columns * inner, outer)
+    return jnp.matmul(patches, weight.reshape(rows * columns * inner, outer), preferred_element_type=s.dtype)
 
 
 def _overlaps(y: Array, weight: Array, stride: int, pads: Pads, shape: tuple[int, int]) -> Array:
     rows, columns, inner, outer = weight.shape
     batch, height, width, _ = y.shape
-    parts = (y @ weight.reshape(rows * columns * inner, outer).T).reshape(batch, height, width, rows, columns, inner)
+    parts = multiply(y, weight.reshape(rows * columns * inner, outer).T)
+    parts = parts.reshape(batch, height, width, rows, columns, inner)
     full = [shape[axis] + sum(pads[axis]) for axis in range(2)]
     total = jnp.zeros((batch, *full, inner), y.dtype)
     for i in range(rows):

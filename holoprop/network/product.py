@@ -7,6 +7,9 @@ four (or three) real products; two are enough:
 
 done as **one** real matrix product whose rows are the real and the imaginary parts, stacked along the batch.
 Every built-in connection goes through `real_product`, so this is the only place that knows.
+
+Weights in bfloat16 stand for products of low precision: activities are rounded to bfloat16 too, sums are made in
+float32, and what comes out has the activities' dtype again.
 """
 
 import jax.numpy as jnp
@@ -24,7 +27,8 @@ def real_product(
     **Arguments:**
 
     - `s`: activities, shape `(..., inner)`, real or complex.
-    - `weight`: real matrix, shape `(inner, outer)`; cast to the precision of `s`.
+    - `weight`: real matrix, shape `(inner, outer)`; cast to the precision of `s`, but for bfloat16, to which `s` is
+      rounded.
 
     **Returns:** array of shape `(..., outer)` and the dtype of `s`.
 
@@ -33,11 +37,20 @@ def real_product(
     Source: linearity alone. JAX would promote the weight to complex (as P1's code does by casting its parameters), and
     a complex product costs four real ones, or three by Gauss's trick.
     """
-    weight = weight.astype(s.real.dtype)
     if not jnp.iscomplexobj(s):
-        return s @ weight
-    pair = jnp.stack([s.real, s.imag], axis=-2) @ weight
+        return multiply(s, operand(weight, s.dtype))
+    pair = multiply(jnp.stack([s.real, s.imag], axis=-2), operand(weight, s.real.dtype))
     return lax.complex(pair[..., 0, :], pair[..., 1, :])
+
+
+def multiply(a: Float[Array, "*lead inner"], weight: Float[Array, "inner outer"]) -> Float[Array, "*lead outer"]:
+    """Return `a @ weight` in the dtype of `a`; with a weight in bfloat16 by products of that precision."""
+    return jnp.matmul(a.astype(weight.dtype), weight, preferred_element_type=a.dtype)
+
+
+def operand(weight: Float[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
+    """Return the weight as it enters a product: in `dtype`, unless it asks for low precision by being in bfloat16."""
+    return weight if weight.dtype == jnp.bfloat16 else weight.astype(dtype)
 
 
 def check_affine(what: str, weight: Array, bias: Array, matrix: str, vector: str) -> None:

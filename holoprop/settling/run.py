@@ -9,6 +9,7 @@ from jax.core import Tracer
 from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.mixed import Mixed
 from holoprop.settling.rest import Rest, require_settled
 from holoprop.settling.solver import AbstractSolver, run_solver
 
@@ -61,7 +62,7 @@ def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | N
     else:
         check_state(problem.net, problem.lead, state)
         state = tuple(layer.astype(problem.dtype) for layer in state)
-    return run_solver(solver, problem, state)
+    return solver.run(problem, state) if isinstance(solver, Mixed) else run_solver(solver, problem, state)
 
 
 @eqx.filter_jit

@@ -21,6 +21,7 @@ from holoprop.experiments.config import EstimatorConfig, OptimizerConfig
 from holoprop.experiments.config_error import ConfigError
 from holoprop.experiments.data_config import DataConfig
 from holoprop.experiments.sources import load_config
+from holoprop.gradient.nudged import nudged_default
 from holoprop.network.pooling import SoftmaxPooling
 
 
@@ -263,6 +264,16 @@ def test_a_convolutional_network_is_as_configured() -> None:
     assert net.layer_shapes[-1] == (2, 2, 64) and net.connections[0].pooling == SoftmaxPooling(temperature=10.0)
     with pytest.raises(ConfigError, match=r"network\.channels: nothing is left of a map of 1×1 after a 3×3 conv"):
         build_network(load_config("cifar10-small"), (8, 8, 1), 10)
+
+
+def test_mixed_precision_is_of_both_solvers() -> None:
+    config = load_config("cifar10-small", ["network.dtype=mixed"])
+    built = build_estimator(config.estimator, mixed=True)
+    free = hp.Anderson(depth=3, tolerance=3e-2, max_steps=60)
+    nudged = hp.Anderson(depth=3, tolerance=1e-2, max_steps=30, fallback=False)
+    expected = hp.Holomorphic(2, 1.0, solver=hp.Mixed(free), nudged_solver=hp.Mixed(nudged))
+    assert eqx.tree_equal(built, expected)
+    assert nudged_default(hp.Mixed(free, 0.5)).rough_tolerance == 0.5
 
 
 def test_residual_and_feed_forward_networks_are_as_configured() -> None:

@@ -76,7 +76,8 @@ def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
     falls = int(np.argmax(cosines < EXACT))
     warned = np.flatnonzero(verdicts == Verdict.outside_radius)
     first = betas[warned[0]] if warned.size else np.nan
-    known = [float(np.interp(beta, betas, arrays["one_point"])) for beta in _ONE_POINT]
+    # The published nudges are those of the grid, to two digits.
+    known = [float(arrays["one_point"][np.argmin(np.abs(betas - beta))]) for beta in _ONE_POINT]
     return [
         Claim(f"smallest cosine of {POINTS} points up to β = 0.58", float(cosines[inside].min()), "≥", EXACT, source),
         Claim(

@@ -18,7 +18,7 @@ class Experiment:
 
     **Attributes:** `name`; `title`: one line that says what it shows; `source`: of what is expected; `data`: the data
     set that it needs, or `None`; `minutes`: about how long it takes on two cores, by scale; `module` and `function`:
-    what computes it, `function(scale, seed, report) → Findings`.
+    what computes it, `function(scale, seed, report) → Findings`; `draws`: whether anything is drawn at random.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Experiment:
     minutes: dict[Scale, float]
     module: str
     function: str = "run"
+    draws: bool = True
 
     def load(self) -> Callable[[Scale, int | None, Report], Findings]:
         """Import what computes the experiment, and return it."""
@@ -46,6 +47,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         None,
         _minutes(0.2, 0.3, 0.3),
         "hep_fig2c",
+        draws=False,
     ),
     Experiment(
         "hep-fig2d",
@@ -54,6 +56,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         None,
         _minutes(0.1, 0.2, 0.3),
         "hep_fig2d",
+        draws=False,
     ),
     Experiment(
         "hep-fig3a",
@@ -127,9 +130,14 @@ def run_experiment(
     **Arguments:** `scale`: `smoke`, `small` or `paper`; `seed`: of what is drawn at random, by default the published
     one; `progress`: told a line now and then.
 
-    **Raises:** `ValueError` for an unknown name or scale; `DataError` if the data set is absent.
+    **Raises:** `ValueError` for an unknown name or scale, a negative seed, or any for an experiment that draws nothing;
+    `DataError` if the data set is absent.
     """
     experiment = find_experiment(name)
+    if seed is not None and not experiment.draws:
+        raise ValueError(f"{name} draws nothing at random: leave the seed out, got {seed}")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     if not is_scale(scale):
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     begun = time.perf_counter()
