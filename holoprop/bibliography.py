@@ -145,6 +145,16 @@ WORKS: dict[str, Work] = {
             "doi": "10.1103/PhysRevLett.59.2229",
         },
     ),
+    "elayedam2025scaling": Work(
+        "misc",
+        {
+            "title": "Scaling Equilibrium Propagation to Deeper Neural Network Architectures",
+            "author": "Elayedam, Sankar Vinayak and Srinivasan, Gopalakrishnan",
+            "year": "2025",
+            "eprint": "2509.26003",
+            "archiveprefix": "arXiv",
+        },
+    ),
     "elfwing2018sigmoid": Work(
         "article",
         {
@@ -174,6 +184,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Stencil": (_EP, "laborieux2021scaling"),
     "Continual": ("ernoult2020continual",),
     "Unrolled": (_HEP,),
+    "Backpropagation": (_HEP,),
     "Implicit": ("almeida1987learning", "pineda1987generalization"),
     "Substrate": ("kendall2020training",),
     "ResistorNetwork": ("kendall2020training",),
@@ -182,6 +193,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     # networks and their parts
     "AbstractEnergyNetwork": (_EP,),
     "SquaredError": (_EP,),
+    "Skip": ("elayedam2025scaling",),
     "DoubleSilu": (_HEP,),
     "Silu": ("elfwing2018sigmoid",),
     # solvers
@@ -260,7 +272,7 @@ def _keys(value: Any) -> Iterator[str]:
     if isinstance(value, Programmed):
         yield from _keys(value.device)
         return
-    if getattr(value, "is_energy", None) is False:
+    if getattr(value, "is_energy", None) is False and getattr(value, "feedback", True):
         yield _VECTOR_FIELD
     elif getattr(value, "is_energy", None) is True:
         yield _EP

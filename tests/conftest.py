@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -24,6 +25,18 @@ def x64() -> Iterator[None]:
     """Make float64 the default dtype for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_functions() -> Iterator[None]:
+    """Forget compiled functions before there are too many for one process.
+
+    Each keeps a few memory maps, of which Linux allows a process 65,530; beyond that the compiler crashes.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+        jax.clear_caches()
 
 
 def pytest_report_header() -> str:

@@ -48,8 +48,9 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 CONFIGURATIONS = {
     "unknown key": (
         ["estimator.pionts=4"],
-        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, gradient_tolerance, noise, "
-        "free_steps, nudged_steps, window, solver, depth, tolerance, max_steps, nudged_tolerance, nudged_max_steps, "
+        "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, points_per_batch, "
+        "gradient_tolerance, noise, free_steps, nudged_steps, window, solver, depth, tolerance, max_steps, "
+        "nudged_tolerance, nudged_max_steps, "
         "unsettled; did you mean estimator.points?",
     ),
     "unknown section": (
@@ -59,8 +60,8 @@ CONFIGURATIONS = {
     ),
     "key in the wrong section": (
         ["network.batch_size=4"],
-        "unknown key network.batch_size = 4: [network] takes kind, hidden, activation, cost, weight_scale, weight_std, "
-        "dtype; did you mean training.batch_size?",
+        "unknown key network.batch_size = 4: [network] takes kind, hidden, start, feedback, activation, cost, "
+        "weight_scale, weight_std, dtype; did you mean training.batch_size?",
     ),
     "negative radius": (["estimator.radius=-0.4"], "estimator.radius must be a finite number > 0 or 'auto', got -0.4"),
     "one point": (
@@ -84,7 +85,7 @@ CONFIGURATIONS = {
     ),
     "channels of dense layers": (
         ["network.channels=[8]"],
-        "network.channels = [8] has no meaning with network.kind = 'mlp', only with convnet",
+        "network.channels = [8] has no meaning with network.kind = 'mlp', only with convnet or resnet",
     ),
     "unknown activation": (
         ["network.activation=sigmoyd"],
@@ -157,10 +158,11 @@ FILES = {
     "absent": (None, "run.toml: No such file or directory"),
     "malformed": (b"[network]\nhidden = [64\n", "run.toml is not valid TOML: Unclosed array (at end of document)"),
     "binary": (b"\xff\xfe\x00", "run.toml is not a text file in UTF-8"),
-    "empty": (b"", "network is missing: give a section with kind, hidden, channels, kernel, padding, pools, pooling, "
-              "temperature, activation, cost, weight_scale, weight_std, dtype"),
-    "no section": (b"network = 3\n", "network must be a section with kind, hidden, channels, kernel, padding, pools, "
-                   "pooling, temperature, activation, cost, weight_scale, weight_std, dtype, got 3"),
+    "empty": (b"", "network is missing: give a section with kind, hidden, channels, kernel, blocks, strength, padding, "
+              "pools, pooling, temperature, start, feedback, activation, cost, weight_scale, weight_std, dtype"),
+    "no section": (b"network = 3\n", "network must be a section with kind, hidden, channels, kernel, blocks, "
+                   "strength, padding, pools, pooling, temperature, start, feedback, activation, cost, weight_scale, "
+                   "weight_std, dtype, got 3"),
 }  # fmt: skip
 
 
@@ -194,8 +196,8 @@ def test_a_folder_for_a_file(
 COMMANDS = {
     "unknown preset": (
         ["train", "digit-mlp"],
-        "unknown preset 'digit-mlp': choose one of cifar10-small, digits-mlp, fashion-mnist-mlp, mnist-mlp, or give a "
-        "path that ends in .toml; did you mean 'digits-mlp'?",
+        "unknown preset 'digit-mlp': choose one of cifar10-p1, cifar10-p1-bp, cifar10-small, digits-mlp, "
+        "fashion-mnist-mlp, mnist-mlp, or give a path that ends in .toml; did you mean 'digits-mlp'?",
     ),
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
     "unknown command": (["frobnicate"], "No such command 'frobnicate'. (holoprop --help)"),

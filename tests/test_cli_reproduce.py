@@ -54,7 +54,10 @@ def test_what_cannot_be_is_refused_before_anything_runs(capsys, tmp_path: Path) 
     taken = tmp_path / "taken"
     taken.write_text("")
     for arguments, line in (
-        (["hep-fig2c", "--folder", str(taken / "deep")], f"{taken} is a file, not a folder: name another place"),
+        (
+            ["hep-fig2c", "--folder", str(taken / "deep")],
+            f"{taken} is a file, not a folder: name another place by --folder",
+        ),
         (["hep-fig3a", "--seed", "-1"], "seed must not be negative, got -1"),
         (["hep-fig2c", "--seed", "3"], "hep-fig2c draws nothing at random: leave the seed out, got 3"),
     ):

@@ -110,6 +110,15 @@ class _Watched(AbstractSolver):
     def of(cls, solver: AbstractSolver, record: Callable[[str, Array], None]) -> "_Watched":
         return cls(solver.tolerance, solver.max_steps, solver, record)
 
+    def solve(self, problem: FixedPoint, state: State) -> Rest:
+        rest = self.solver.solve(problem, state)
+        if problem.beta is None:
+            kind = "free"
+        else:
+            kind = "complex" if jnp.issubdtype(problem.dtype, jnp.complexfloating) else "real"
+        jax.debug.callback(lambda steps: self.record(kind, steps), jnp.sum(rest.steps))
+        return rest
+
     def init(self, problem: FixedPoint, state: State) -> Progress:
         return self.solver.init(problem, state)
 
@@ -120,10 +129,4 @@ class _Watched(AbstractSolver):
         return self.solver.terminate(progress)
 
     def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
-        rest = self.solver.finish(problem, progress)
-        if problem.beta is None:
-            kind = "free"
-        else:
-            kind = "complex" if jnp.issubdtype(problem.dtype, jnp.complexfloating) else "real"
-        jax.debug.callback(lambda steps: self.record(kind, steps), jnp.sum(rest.steps))
-        return rest
+        return self.solver.finish(problem, progress)

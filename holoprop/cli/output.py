@@ -22,9 +22,9 @@ def check_place(folder: Path) -> Path:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise ValueError(f"--folder {folder}: {there} is a file, not a folder: name another place")
+        raise ValueError(f"{folder}: {there} is a file, not a folder: name another place by --folder")
     if not os.access(there, os.W_OK):
-        raise ValueError(f"--folder {folder}: {there} is not writable: name another place")
+        raise ValueError(f"{folder}: {there} is not writable: name another place by --folder")
     return folder
 
 

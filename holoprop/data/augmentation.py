@@ -8,6 +8,8 @@ and a flip mirrors it left to right with probability ½. Every sample has draws 
 the key, which a training step makes of (seed, step), so a resumed run sees the very images that it would have seen.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -52,14 +54,19 @@ class Augmentation(eqx.Module):
     def __call__(self, x: Float[Array, "batch *shape"], key: PRNGKeyArray) -> Float[Array, "batch *shape"]:
         """Return the batch with every sample moved and mirrored, in its own shape and dtype; traceable.
 
-        **Raises:** `ValueError` if the samples are no images and there is no `image_shape` to tell how they are.
+        **Raises:** `ValueError` if the samples are no images and there is no `image_shape` to tell how they are, or it
+        or `fill` does not fit them.
         """
         if x.ndim != 4 and self.image_shape is None:
             raise ValueError(
                 f"augmentation needs x of shape (batch, height, width, channels), got {x.shape}: give it the "
                 "image_shape of flat inputs"
             )
+        if self.image_shape is not None and math.prod(self.image_shape) != math.prod(x.shape[1:]):
+            raise ValueError(f"image_shape {self.image_shape} does not fit samples of shape {x.shape[1:]}")
         images = x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
+        if self.fill is not None and len(self.fill) != images.shape[-1]:
+            raise ValueError(f"fill must be one number for each of {images.shape[-1]} channels, got {self.fill}")
         crop_key, flip_key = jax.random.split(key)
         if self.crop_padding:
             images = random_crop(images, self.crop_padding, fill=self.fill, key=crop_key)

@@ -307,6 +307,19 @@ class Config(Section, frozen=True):
                 f"network.feedback = false leaves no energy, which estimator.name = {self.estimator.name!r} needs: use "
                 f"one of {', '.join(exact)}"
             )
+        if not self.network.feedback and self.network.start == "zeros" and self.network.kind != "mlp":
+            raise ValueError("network.start = 'zeros' has no meaning with network.feedback = false: leave it out")
+        stepped = self.estimator.free_steps is not None or self.estimator.name in (
+            "oscillation",
+            "online_oscillation",
+            "continual",
+            "backpropagation",
+        )
+        if self.network.dtype == "mixed" and stepped:
+            raise ValueError(
+                "network.dtype = 'mixed' is for states that settle to a tolerance, and "
+                f"estimator.name = {self.estimator.name!r} takes time steps, or none: use 'float32'"
+            )
         if self.network.feedback and self.estimator.name == "backpropagation":
             raise ValueError(
                 "estimator.name = 'backpropagation' is of feed-forward networks: set network.feedback = false, or use "

@@ -34,7 +34,7 @@ FILES = (
 """All that a run writes, in this order; `overwrite` removes these and nothing else."""
 
 # A run may go on longer, or write more or less on its way, and still be the same run.
-_FREE_ON_RESUMING = {("training", "epochs"), ("training", "log_every"), ("training", "checkpoint_every")}
+_FREE_ON_RESUMING = {("training", key) for key in ("epochs", "log_every", "checkpoint_every", "check_gradient")}
 
 
 class RunFolderError(ValueError):

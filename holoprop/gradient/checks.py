@@ -43,9 +43,10 @@ def check_batch(
 def check_energy(net: AbstractNetwork, estimator: str) -> None:
     """Raise `ValueError` if `net` has no potential to differentiate."""
     if not net.is_energy:
+        forward = not getattr(net, "feedback", True)
         raise ValueError(
-            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is a vector field: "
-            "use Implicit or Unrolled"
+            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is "
+            + ("feed-forward: use Backpropagation" if forward else "a vector field: use Implicit or Unrolled")
         )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 from holoprop.gradient.certificate import Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle
-from holoprop.gradient.nudged import mismatch, repeat, settle_nudged
+from holoprop.gradient.nudged import in_pieces, mismatch, repeat, settle_nudged
 from holoprop.gradient.turn import nudges, turn, turn_spectrum
 from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
@@ -68,7 +68,7 @@ def settle_on_circle(
         nudged = _settle_half(problem, target, betas, real_points, free, solver, start, points_per_batch)
     contraction = None
     if polish:
-        nudged, contraction = _polished(problem, target, betas, nudged)
+        nudged, contraction = _polished(problem, target, betas, nudged, points_per_batch)
     missed = mismatch(problem, target, betas, nudged, points_per_batch)
     spectrum = circle_spectrum(free, nudged.state, missed, betas, points, contraction=contraction)
     return Circle(betas, weights, nudged, spectrum)
@@ -80,7 +80,11 @@ def arrived(nudged: Rest) -> Bool[Array, " batch"]:
 
 
 def _polished(
-    problem: FixedPoint, target: Array, betas: Inexact[Array, "points batch"], rest: Rest
+    problem: FixedPoint,
+    target: Array,
+    betas: Inexact[Array, "points batch"],
+    rest: Rest,
+    points_per_batch: int | None,
 ) -> tuple[Rest, Float[Array, " batch"]]:
     """Return the rest states two plain sweeps further on, for samples whose residual they make smaller.
 
@@ -89,10 +93,14 @@ def _polished(
     fast they contract, the slowest of all points: plain sweeps leave what contracts slowly, so that the residual that
     is left stands for a larger error than before.
     """
-    nudged = FixedPoint(problem.net, problem.clamped, target, betas)
-    once, before = nudged.sweep(nudged.carry(rest.state))
-    carry, after = nudged.sweep(once)
-    twice = carry[: len(rest.state)]
+
+    def two_sweeps(betas: Array, state: State) -> tuple[State, Array, Array]:
+        nudged = FixedPoint(problem.net, problem.clamped, target, betas)
+        once, before = nudged.sweep(nudged.carry(state))
+        carry, after = nudged.sweep(once)
+        return carry[: len(state)], before, after
+
+    twice, before, after = in_pieces(two_sweeps, points_per_batch, betas, rest.state)
     better = after < before
     contraction = jnp.max(after / jnp.maximum(before, jnp.finfo(before.dtype).tiny), 0)
     better_rest = Rest(

@@ -54,7 +54,7 @@ class Holomorphic(AbstractEstimator):
       turn without reset, as in P1's noisy form, and the estimator needs a `key`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
     - `points_per_batch`: so many points settle at once, and enter the gradient at once; by default all of them. Fewer
-      bound the memory, at the price of time. With a noisy solver it is one in any case.
+      bound the memory, at the price of time. With a noisy solver points settle one by one in any case.
 
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
     potential, or with a non-holomorphic activation and `points > 2`.

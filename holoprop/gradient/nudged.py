@@ -163,7 +163,7 @@ def nudged_default(solver: AbstractSolver) -> AbstractSolver:
     its radius of convergence, where a rest state found by hundreds of plain sweeps may be on another branch.
     """
     if isinstance(solver, Mixed):
-        return Mixed(solver=nudged_default(solver.solver), rough_tolerance=solver.rough_tolerance)
+        return Mixed(nudged_default(solver.solver), solver.rough_tolerance)
     if not isinstance(solver, Anderson):
         return solver
     return Anderson(
@@ -191,7 +191,7 @@ def settle_nudged(
     def settled(betas: Array, start: State) -> Rest:
         return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
 
-    return _in_pieces(settled, points_per_batch, betas, start)
+    return in_pieces(settled, points_per_batch, betas, start)
 
 
 def mismatch(
@@ -206,10 +206,10 @@ def mismatch(
     def missed(betas: Array, state: State) -> State:
         return difference(FixedPoint(problem.net, problem.clamped, target, betas).update(state), state)
 
-    return _in_pieces(missed, points_per_batch, betas, rest.state)
+    return in_pieces(missed, points_per_batch, betas, rest.state)
 
 
-def _in_pieces(f: Callable[..., Any], most: int | None, *arrays: PyTree) -> Any:
+def in_pieces(f: Callable[..., Any], most: int | None, *arrays: PyTree) -> Any:
     """Apply a function of arrays with leading axis `points` to at most so many points at a time, in turn."""
     points = jax.tree.leaves(arrays)[0].shape[0]
     if most is None or most >= points:

@@ -130,7 +130,7 @@ class Skip(AbstractConnection):
 
     **Attributes:** `shape`: of both layers; `strength`: the fixed number `κ`, in units of drive per activity.
 
-    **Raises:** `ValueError` for a strength that is not finite.
+    **Raises:** `ValueError` for a shape that is no tuple of sizes, or a strength that is not finite.
 
     Source: skip connections in the energy, Hopfield-ResNet (arXiv 2509.26003), there with `κ = 1`.
     """
@@ -140,6 +140,8 @@ class Skip(AbstractConnection):
     tied: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
+        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= 1 for n in self.shape):
+            raise ValueError(f"shape must be a tuple of sizes, each at least 1, got {self.shape!r}")
         if not math.isfinite(self.strength):
             raise ValueError(f"strength must be finite, got {self.strength}")
 

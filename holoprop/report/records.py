@@ -144,6 +144,7 @@ class Run:
         if free is None:
             hidden, dtype = self.setting("network", "hidden"), self.setting("network", "dtype")
             countable = isinstance(hidden, list) and all(isinstance(units, int) for units in hidden)
+            dtype = "float32" if dtype == "mixed" else dtype
             if self.setting("network", "kind") != "mlp" or dtype not in ("float32", "float64") or not countable:
                 return None, nudged
             free = default_tolerance(jnp.dtype(dtype), sum(hidden))

@@ -6,7 +6,6 @@ show, the solver goes on in full precision until its tolerance is met, so that r
 those of the network itself.
 """
 
-import dataclasses
 import math
 from typing import Any
 
@@ -16,9 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from holoprop.network.base import State
+from holoprop.network.connection import Conv, Dense
 from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.rest import Rest
-from holoprop.settling.solver import AbstractSolver, Progress, check_solver, run_solver, where_sample
+from holoprop.settling.rest import Rest, Status
+from holoprop.settling.solver import AbstractSolver, Progress, check_solver, where_sample
+from holoprop.settling.time_stepping import TimeSteps
 
 _ROUNDING = 2.0**-9
 """Half a unit in the last place of a bfloat16 near 1: what rounding leaves in an activity."""
@@ -27,23 +28,27 @@ _ROUNDING = 2.0**-9
 class Mixed(AbstractSolver):
     """A solver whose first sweeps multiply in bfloat16.
 
-    Until the residual is at most `rough_tolerance` all weights (arrays of two or more axes) are rounded to bfloat16,
-    and the activities that they multiply; then `solver` goes on as it is, from there. A sample that the rough sweeps
-    leave not finite begins anew.
+    In two stages, with `W₁₆` the weights of convolutions and dense connections rounded to bfloat16, as are the
+    activities that they multiply,
+
+        s ← G(s; W₁₆) until ‖G(s; W₁₆) − s‖ ≤ rough_tolerance,      then s ← G(s; W) until ‖G(s; W) − s‖ ≤ tolerance.
+
+    A sample that diverges in the first begins the second anew.
 
     **Arguments:**
 
-    - `solver`: the solver of both stages; its tolerance and its limit of steps hold for the second, the limit for the
-      first too.
+    - `solver`: of both stages. `tolerance` and `max_steps` are its own: the first holds for the second stage, the
+      second for each.
     - `rough_tolerance`: residual at which the first stage ends; `None`: `√neurons · 2⁻⁹`, about what rounding leaves.
 
-    The price is one sweep of each stage that only looks. It pays where products are most of the time and many sweeps
-    are needed; `bench/RESULTS.md` has examples of both.
+    `steps` counts sweeps of both stages; each ends with one that only looks. Called step by step, rather than through
+    `settle` or an estimator, it takes the second stage alone. Networks without the package's own connections gain
+    nothing.
 
-    `steps` counts sweeps of both stages. Called step by step, rather than through `settle` or an estimator, it takes
-    the second stage only. Networks that do not multiply by real weights themselves (`keeps_real_weights`) gain nothing.
+    **Raises:** `ValueError` for a tolerance that is not positive and finite, or a solver that takes time steps or is
+    mixed itself.
 
-    **Raises:** `ValueError` for a tolerance that is not positive and finite.
+    Source: iterative refinement (Wilkinson 1963), lower precision far from the solution.
 
     ```python
     hp.settle(net, x, solver=hp.Mixed(hp.Alternating(tolerance=1e-2)))
@@ -52,20 +57,33 @@ class Mixed(AbstractSolver):
 
     solver: AbstractSolver
     rough_tolerance: float | None
-    tolerance: float | None
-    max_steps: int
 
     def __init__(self, solver: AbstractSolver, rough_tolerance: float | None = None) -> None:
         check_solver(rough_tolerance, solver.max_steps)
+        if isinstance(solver, Mixed | TimeSteps):
+            raise ValueError(
+                f"{type(solver).__name__} has no stage of low precision: pass a solver that settles to a tolerance, "
+                "such as Anderson or Alternating"
+            )
         self.solver, self.rough_tolerance = solver, rough_tolerance
-        self.tolerance, self.max_steps = solver.tolerance, solver.max_steps
 
-    def run(self, problem: FixedPoint, state: State) -> Rest:
+    @property
+    def tolerance(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the second stage."""
+        return self.solver.tolerance
+
+    @property
+    def max_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of each stage."""
+        return self.solver.max_steps
+
+    def solve(self, problem: FixedPoint, state: State) -> Rest:
         """Settle `problem` from `state` in both stages; traceable."""
-        rough = dataclasses.replace(self.solver, tolerance=self.rough_tolerance or math.sqrt(problem.size) * _ROUNDING)
-        first = run_solver(rough, rounded(problem), state)
-        finite = jnp.isfinite(first.residual)
-        rest = run_solver(self.solver, problem, where_sample(finite, first.state, state))
+        tolerance = self.rough_tolerance or math.sqrt(problem.size) * _ROUNDING
+        rough = eqx.tree_at(lambda each: each.tolerance, self.solver, tolerance, is_leaf=lambda leaf: leaf is None)
+        first = rough.solve(rounded(problem), state)
+        usable = jnp.isfinite(first.residual) & (first.status != Status.diverged)
+        rest = self.solver.solve(problem, where_sample(usable, first.state, state))
         return Rest(rest.state, rest.residual, first.steps + rest.steps, rest.status)
 
     def init(self, problem: FixedPoint, state: State) -> Progress:
@@ -86,9 +104,12 @@ class Mixed(AbstractSolver):
 
 
 def rounded(problem: FixedPoint) -> FixedPoint:
-    """Return the problem with its network's weights, arrays of two or more axes, in bfloat16."""
+    """Return the problem with the weights of its network's convolutions and dense connections in bfloat16."""
 
-    def low(leaf: Any) -> Any:
-        return leaf.astype(jnp.bfloat16) if eqx.is_inexact_array(leaf) and leaf.ndim >= 2 else leaf
+    def low(part: Any) -> Any:
+        return eqx.tree_at(lambda each: each.weight, part, part.weight.astype(jnp.bfloat16)) if own(part) else part
 
-    return FixedPoint(jax.tree.map(low, problem.net), problem.clamped, problem.target, problem.beta)
+    def own(part: Any) -> bool:
+        return isinstance(part, Dense | Conv)
+
+    return FixedPoint(jax.tree.map(low, problem.net, is_leaf=own), problem.clamped, problem.target, problem.beta)

@@ -9,9 +9,8 @@ from jax.core import Tracer
 from holoprop.network.base import AbstractNetwork, Inputs, Nudge, State, Targets
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.mixed import Mixed
 from holoprop.settling.rest import Rest, require_settled
-from holoprop.settling.solver import AbstractSolver, run_solver
+from holoprop.settling.solver import AbstractSolver
 
 
 def settle(
@@ -57,12 +56,10 @@ def settle(
 
 def settle_problem(problem: FixedPoint, solver: AbstractSolver, state: State | None = None) -> Rest:
     """Settle an already posed problem, from `state` or from where the network begins; traceable."""
-    if state is None:
-        state = problem.initial()
-    else:
-        check_state(problem.net, problem.lead, state)
-        state = tuple(layer.astype(problem.dtype) for layer in state)
-    return solver.run(problem, state) if isinstance(solver, Mixed) else run_solver(solver, problem, state)
+    state = problem.initial() if state is None else state
+    check_state(problem.net, problem.lead, state)
+    state = tuple(layer.astype(problem.dtype) for layer in state)
+    return solver.solve(problem, state)
 
 
 @eqx.filter_jit

@@ -85,6 +85,10 @@ class AbstractSolver(eqx.Module):
     def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
         """Return the rest states reached, each the one whose residual is recorded."""
 
+    def solve(self, problem: FixedPoint, state: State) -> Rest:
+        """Return the rest states of `problem` from `state`; by default `run_solver`."""
+        return run_solver(self, problem, state)
+
 
 def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Rest:
     """Run `solver` on `problem` from `state` until every sample has ended."""

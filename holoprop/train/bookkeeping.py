@@ -105,10 +105,10 @@ class Bookkeeping:
     ) -> dict[str, Any]:
         """Evaluate, examine, record and save an epoch all of whose steps were taken."""
         record: dict[str, Any] = {"kind": "epoch", "epoch": self.epoch + 1, "step": self.step, **self.means.record()}
-        if test is not None:
+        if (test is not None or examine is not None) and self._saved != (self.step, self.epoch):
             # Evaluating may take long: whoever is stopped meanwhile goes on from here, and evaluates then.
-            if self._saved != (self.step, self.epoch):
-                self.save(state)
+            self.save(state)
+        if test is not None:
             result = evaluate(state.net, *test, solver=estimator.solver)
             record |= {
                 "test_loss": result.loss,
@@ -116,7 +116,7 @@ class Bookkeeping:
                 "test_unsettled": result.unsettled_share,
             }
         if examine is not None:
-            record |= examine(state.net)
+            record = {**examine(state.net), **record}
         record = self.metrics.write(record)
         self.history.append(record)
         self.epoch += 1

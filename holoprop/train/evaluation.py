@@ -85,9 +85,7 @@ def evaluate(
         residual=residual,
         steps=steps,
         status=status,
-        unsettled_share=float((status != Status.settled).mean())
-        if not isinstance(net, Substrate)
-        else float((status == Status.diverged).mean()),
+        unsettled_share=float(((status != Status.settled) & (status != Status.not_applicable)).mean()),
     )
 
 

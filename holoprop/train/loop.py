@@ -87,7 +87,8 @@ def fit(
     - `seed`: of the sample order, the estimator's noise and the augmentation.
     - `augment`: what is done to each batch of `train` inside the compiled step, `(x, key) → x` of the same shape, such
       as an `Augmentation`; the test set is taken as it is.
-    - `examine`: is shown the network after each epoch; the numbers that it returns, by name, join the epoch's record.
+    - `examine`: is shown the network after each epoch; the numbers that it returns join the epoch's record,
+      by names that are not there yet.
     - `folder`: where `metrics.jsonl` and `checkpoint.eqx` go; none are written without it. Without `resume`, those
       of a former run are removed.
     - `resume`: continue from the folder's checkpoint, bit for bit; seed, batch size and number of samples must be the
