@@ -9,6 +9,7 @@ It needs no nudge and no symmetry: it is what "backprop" means for a settling ne
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -215,20 +216,11 @@ class Unrolled(AbstractEstimator):
         held = self._unroll(problem, free.state)
         allowed = 100 * (self.solver.tolerance or default_tolerance(problem.dtype, problem.size))
         certificate = _certify_free(free, problem.residual(held) <= allowed, self.unsettled)
-        share = sample_weights(certificate.kept, dtype)
-        start = free.state
-        if self.unsettled != "keep":
-            (x,), (target,), start = (drop(part, certificate.kept, 1) for part in ((x,), (target,), start))
 
-        def scalar(net: Any) -> Array:
-            problem = FixedPoint.of(net, x)
-            _, losses = read_out(net, self._unroll(problem, start), target)
-            # Not only a weight of zero: a sample left out may overflow, and 0 · inf is not 0.
-            return jnp.sum(jnp.where(share > 0, share * losses, 0))
+        def forward(net: AbstractNetwork, x: Array, start: State) -> State:
+            return self._unroll(FixedPoint.of(net, x), start)
 
-        logits, losses = read_out(net, free.state, target)
-        gradient = eqx.filter_grad(scalar)(net)
-        return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, None)
+        return _reverse_mode(net, x, target, forward, free.state, free, certificate, self.unsettled)
 
     def _unroll(self, problem: FixedPoint, state: State) -> State:
         state, _ = lax.scan(lambda s, _: (problem.update(s), None), state, length=self.steps)
@@ -287,20 +279,38 @@ class Backpropagation(AbstractEstimator):
         once = jnp.ones(x.shape[:1], jnp.int32)
         rest = Rest(state, jnp.where(finite, jnp.zeros((), dtype), jnp.inf), once, status)
         certificate = _certify_free(rest, finite, self.unsettled)
-        share = sample_weights(certificate.kept, dtype)
-        if self.unsettled != "keep":
-            (x,), (target_kept,) = (drop((part,), certificate.kept, 1) for part in (x, target))
-        else:
-            target_kept = target
 
-        def scalar(net: Any) -> Array:
-            state = jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x)
-            _, losses = read_out(net, state, target_kept)
-            return jnp.sum(jnp.where(share > 0, share * losses, 0))
+        def forward(net: Any, x: Array, start: State) -> State:
+            del start
+            return jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x)
 
-        logits, losses = read_out(net, state, target)
-        gradient = eqx.filter_grad(scalar)(net)
-        return Estimate(gradient, mean_kept(losses, certificate.kept), logits, rest, certificate, None)
+        return _reverse_mode(net, x, target, forward, (), rest, certificate, self.unsettled)
+
+
+def _reverse_mode(
+    net: AbstractNetwork,
+    x: Array,
+    target: Array,
+    forward: Callable[[Any, Array, State], State],
+    start: State,
+    rest: Rest,
+    certificate: Certificate,
+    unsettled: Unsettled,
+) -> Estimate:
+    """Differentiate the mean cost of the kept samples through `forward(net, x, start)`; `start` is a constant."""
+    share, held = sample_weights(certificate.kept, x.dtype), target
+    if unsettled != "keep":
+        x, held, *start_kept = drop((x, target, *start), certificate.kept, 1)
+        start = tuple(start_kept)
+
+    def scalar(net: Any) -> Array:
+        _, losses = read_out(net, forward(net, x, start), held)
+        # Not only a weight of zero: a sample left out may overflow, and 0 · inf is not 0.
+        return jnp.sum(jnp.where(share > 0, share * losses, 0))
+
+    logits, losses = read_out(net, rest.state, target)
+    gradient = eqx.filter_grad(scalar)(net)
+    return Estimate(gradient, mean_kept(losses, certificate.kept), logits, rest, certificate, None)
 
 
 def _certify_free(free: Rest, solved: Bool[Array, " batch"], unsettled: Unsettled) -> Certificate:

@@ -175,7 +175,7 @@ class AbstractEnergyNetwork(AbstractNetwork):
 
 
 def initial_state(net: AbstractNetwork, lead: tuple[int, ...], dtype: jnp.dtype) -> State:
-    """Return a state of zeros with leading axes `lead`: the papers' starting point of the free phase."""
+    """Return a state of zeros with leading axes `lead`: where an oscillation begins, whatever the network's start."""
     return tuple(jnp.zeros(lead + shape, dtype) for shape in net.layer_shapes)
 
 

@@ -41,7 +41,8 @@ class Mixed(AbstractSolver):
       second for each.
     - `rough_tolerance`: residual at which the first stage ends; `None`: `√neurons · 2⁻⁹`, about what rounding leaves.
 
-    `steps` counts sweeps of both stages; each ends with one that only looks. Called step by step, rather than through
+    `steps` counts sweeps of both stages; each ends with one that only looks, so it pays where many are needed
+    (`bench/RESULTS.md`). Called step by step, rather than through
     `settle` or an estimator, it takes the second stage alone. Networks without the package's own connections gain
     nothing.
 

@@ -1,6 +1,6 @@
 """A sample's result does not depend on its companions in the batch. Oracle: the same sample settled alone.
 
-From 64 samples on (here 4 nudges of 20) the solver goes on with the few that are left in a smaller batch.
+From 32 samples on (here 4 nudges of 20) the solver goes on with the few that are left in a smaller batch.
 """
 
 import jax
