@@ -18,6 +18,9 @@ test test-optimised: export OPENBLAS_NUM_THREADS ?= 1
 # Most of the tests' time is compiling, which costs a third less if the compiler does not optimise.
 test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 
+# Of the gradients those with a published or closed-form value: what the compiler could get wrong shows there.
+NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py estimators.py certificate.py)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-optimised test-browser lint bench
@@ -32,7 +35,7 @@ test: $(VENV)/.installed-dev ## Run the tests (WORKERS=2 processes)
 	@$(BIN)/pytest -n $(WORKERS) --dist loadscope
 
 test-optimised: $(VENV)/.installed-dev ## Run those of the numerics as users do, with an optimising compiler
-	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests/network tests/settling tests/gradient
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests/network tests/settling $(NUMERICS)
 
 test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pages in Chromium (needs chromium and chromedriver)
 	@$(BIN)/pytest -m browser

@@ -76,6 +76,8 @@ def cosine_figure(run: Run) -> Figure:
         figure, axes = _progress_axes(run, "1 − cosine (no unit)")
         _plot_epochs(axes, run, away, "test samples", 1)
         axes.set_yscale("log")
+        low, high = decades_around(np.array([value for value in away if value is not None]))
+        axes.set_ylim(10.0**low, 10.0**high)
         legend_above(axes)
     return figure
 
