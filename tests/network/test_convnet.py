@@ -247,7 +247,7 @@ def test_feed_forward_networks_rest_after_one_pass(x64, unchecked):
     rest = hp.settle(net, x)
     np.testing.assert_array_equal(rest.steps, 1)
     for layer, passed in zip(rest.state, jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x), strict=True):
-        np.testing.assert_allclose(layer, passed, rtol=1e-14)
+        np.testing.assert_allclose(layer, passed, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(hp.FixedPoint.of(net, x).residual(rest.state), 0, atol=1e-14)
     assert not net.is_energy and net.kept_products == ()
     with pytest.raises(ValueError, match="no feedback"):
