@@ -21,6 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from holoprop.bench.machine import describe_machine
 from holoprop.data.files import cache_root, write_atomic
+from holoprop.gradient.estimate import AbstractEstimator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,15 @@ class CompiledFunction:
         for x, y in batches:
             # As in training, where a step waits for the parameters of the last: the runtime would else overlap them.
             jax.block_until_ready(self.run(net, x, y))
+
+
+def training_step(estimator: AbstractEstimator, learning_rate: float) -> Callable[[Any, Any, Any], Any]:
+    """Return the step that our side takes from `(net, x, y)`: `θ ← θ − η g`."""
+
+    def step(net: Any, x: Any, y: Any) -> Any:
+        return jax.tree.map(lambda p, g: p - learning_rate * g, net, estimator(net, x, y).gradient)
+
+    return step
 
 
 def compile_timed(function: Callable[..., Any], *arguments: Any) -> CompiledFunction:

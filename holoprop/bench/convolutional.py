@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from holoprop.bench import published
-from holoprop.bench.compiled import CompiledFunction, compile_stored, compile_timed
+from holoprop.bench.compiled import CompiledFunction, compile_stored, compile_timed, training_step
 from holoprop.bench.counting import SweepCounter, Work
 from holoprop.bench.images import Batch, first_batches
 from holoprop.bench.machine import gemm, time_in_turns
@@ -125,12 +125,7 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
     product, product_flops = gemm(benchmark.gemm_size)
 
     tell("compiling our step")
-
-    def our_step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
-        gradient = estimator(net, x, y).gradient
-        return jax.tree.map(lambda p, g: p - schedule.learning_rate * g, net, gradient)
-
-    ours = compile_timed(our_step, net, x, y)
+    ours = compile_timed(training_step(estimator, schedule.learning_rate), net, x, y)
     tell(f"gradients on {len(batches)} batches of {inputs}")
     cosine, work, truth = _gradients(net, batches, estimator)
 

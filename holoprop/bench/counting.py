@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from holoprop.bench.flops import Flops, Sweeps
-from holoprop.gradient.contour import half_circle
+from holoprop.gradient.contour import settled_points
 from holoprop.gradient.estimate import Estimate
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.nudged import nudged_default
@@ -22,7 +22,7 @@ from holoprop.network.base import AbstractNetwork, State
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
-from holoprop.settling.solver import AbstractSolver, Progress
+from holoprop.settling.solver import AbstractSolver, AbstractWrappedSolver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +44,12 @@ class Work:
     def of(cls, net: LayeredNetwork, batch: int, points: int, sweeps: Sweeps) -> "Work":
         """Return the work of a step on a circle of so many `points`, whose solves took these `sweeps` in all."""
         model = Flops.of(net)
-        _, multiplicity = half_circle(points)
-        real = int((multiplicity == 1).sum())
-        flops = model.training_step(
-            batch=batch, sweeps=sweeps, real_points=real, complex_points=multiplicity.size - real
-        )
+        real, complex_ = settled_points(points)
+        flops = model.training_step(batch=batch, sweeps=sweeps, real_points=real, complex_points=complex_)
         return cls(
             float(flops),
             sweeps.free / batch,
-            (sweeps.real + sweeps.complex) / (batch * multiplicity.size),
+            (sweeps.real + sweeps.complex) / (batch * (real + complex_)),
             model.sweep() / 1e6,
             model.sweep_bytes(batch=batch) / 1e6,
         )
@@ -76,8 +73,8 @@ class SweepCounter:
         self._counts: dict[str, int] = {}
         self._estimator = dataclasses.replace(
             estimator,
-            solver=_Watched.of(estimator.solver, self._record),
-            nudged_solver=_Watched.of(estimator.nudged_solver or nudged_default(estimator.solver), self._record),
+            solver=_Watched(estimator.solver, self._record),
+            nudged_solver=_Watched(estimator.nudged_solver or nudged_default(estimator.solver), self._record),
         )
 
     def __call__(self, net: AbstractNetwork, x: Array, y: Array) -> tuple[Estimate, Sweeps]:
@@ -98,17 +95,13 @@ class SweepCounter:
         self._counts[kind] += int(steps)
 
 
-class _Watched(AbstractSolver):
+class _Watched(AbstractWrappedSolver):
     """A solver that reports the sum of its steps at the end of each solve."""
 
-    tolerance: float | None
-    max_steps: int
-    solver: AbstractSolver
     record: Callable[[str, Array], None] = eqx.field(static=True)
 
-    @classmethod
-    def of(cls, solver: AbstractSolver, record: Callable[[str, Array], None]) -> "_Watched":
-        return cls(solver.tolerance, solver.max_steps, solver, record)
+    def __init__(self, solver: AbstractSolver, record: Callable[[str, Array], None]) -> None:
+        self.solver, self.record = solver, record
 
     def solve(self, problem: FixedPoint, state: State) -> Rest:
         rest = self.solver.solve(problem, state)
@@ -118,15 +111,3 @@ class _Watched(AbstractSolver):
             kind = "complex" if jnp.issubdtype(problem.dtype, jnp.complexfloating) else "real"
         jax.debug.callback(lambda steps: self.record(kind, steps), jnp.sum(rest.steps))
         return rest
-
-    def init(self, problem: FixedPoint, state: State) -> Progress:
-        return self.solver.init(problem, state)
-
-    def step(self, problem: FixedPoint, progress: Progress) -> Progress:
-        return self.solver.step(problem, progress)
-
-    def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
-        return self.solver.terminate(progress)
-
-    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
-        return self.solver.finish(problem, progress)

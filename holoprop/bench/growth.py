@@ -12,16 +12,15 @@ from typing import Any, TypedDict
 
 import jax
 
-from holoprop.bench.compiled import compile_timed
+from holoprop.bench.compiled import compile_timed, training_step
 from holoprop.bench.counting import Work
 from holoprop.bench.flops import Sweeps
 from holoprop.bench.images import first_batches
 from holoprop.bench.machine import time_in_turns
 from holoprop.bench.row import Notice, render_table, show_time
-from holoprop.gradient.contour import half_circle
+from holoprop.gradient.contour import settled_points
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.build import convnet
-from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.plain import Alternating
 
 _FREE, _NUDGED = 4, 2
@@ -167,12 +166,7 @@ def _compile(size: Size) -> tuple[Callable[[], Any], float, Work]:
         unsettled="keep",
     )
 
-    def step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
-        return jax.tree.map(lambda p, g: p - 0.05 * g, net, estimator(net, x, y).gradient)
-
-    _, multiplicity = half_circle(size.points)
-    real = int((multiplicity == 1).sum())
-    complex_points = multiplicity.size - real
-    sweeps = Sweeps(size.batch * _FREE, size.batch * real * _NUDGED, size.batch * complex_points * _NUDGED)
-    compiled = compile_timed(step, net, x, y)
+    real, complex_ = settled_points(size.points)
+    sweeps = Sweeps(size.batch * _FREE, size.batch * real * _NUDGED, size.batch * complex_ * _NUDGED)
+    compiled = compile_timed(training_step(estimator, 0.05), net, x, y)
     return lambda: compiled.run(net, x, y), compiled.seconds, Work.of(net, size.batch, size.points, sweeps)

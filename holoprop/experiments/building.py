@@ -108,8 +108,8 @@ def build_network(config: Config, image_shape: tuple[int, int, int], classes: in
         "cost": network.cost,
         "weight_scale": network.weight_scale,
         "weight_std": network.weight_std,
-        "start": network.start,
         "key": jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
+        **_given(start=network.start),
     }
     net = _energy_network(network, image_shape, classes, common)
     return net if network.feedback else feedforward(net, activation=network.activation)

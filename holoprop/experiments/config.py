@@ -43,7 +43,8 @@ class NetworkConfig(Section, frozen=True):
     temperature: Positive | None = None
     """Of softmax pooling; without it 1 (convnet)."""
     start: Literal["zeros", "feedforward"] | None = None
-    """Where settling begins; without it zeros (mlp), or one pass without feedback (convnet, resnet)."""
+    """Where settling begins; without it zeros (mlp), or one pass without feedback (convnet, resnet); oscillations begin
+    at zeros."""
     feedback: bool = True
     """Whether layers are driven from above; without, the network is feed-forward, for backpropagation or implicit."""
     activation: Literal["sigmoid", "double_silu", "tanh", "silu", "softplus", "hard_sigmoid", "relu"] = "sigmoid"
@@ -307,8 +308,10 @@ class Config(Section, frozen=True):
                 f"network.feedback = false leaves no energy, which estimator.name = {self.estimator.name!r} needs: use "
                 f"one of {', '.join(exact)}"
             )
-        if not self.network.feedback and self.network.start == "zeros" and self.network.kind != "mlp":
-            raise ValueError("network.start = 'zeros' has no meaning with network.feedback = false: leave it out")
+        if not self.network.feedback and self.network.start is not None:
+            raise ValueError(
+                f"network.start = {self.network.start!r} has no meaning with network.feedback = false: leave it out"
+            )
         stepped = self.estimator.free_steps is not None or self.estimator.name in (
             "oscillation",
             "online_oscillation",

@@ -8,7 +8,7 @@ _STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": N
 _TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("network", "kind"): {
-        "mlp": {"hidden": None, "start": "zeros"},
+        "mlp": {"hidden": None},
         "convnet": {
             "channels": None,
             "kernel": 3,
@@ -16,9 +16,8 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "pools": None,
             "pooling": "softmax",
             "temperature": None,
-            "start": "feedforward",
         },
-        "resnet": {"channels": None, "kernel": 3, "blocks": 1, "strength": 0.5, "start": "feedforward"},
+        "resnet": {"channels": None, "kernel": 3, "blocks": 1, "strength": 0.5},
     },
     ("estimator", "name"): {
         "holomorphic": {

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 from holoprop.gradient.certificate import Spectrum, circle_spectrum
-from holoprop.gradient.contour import half_circle
+from holoprop.gradient.contour import half_circle, settled_points
 from holoprop.gradient.nudged import in_pieces, mismatch, repeat, settle_nudged
 from holoprop.gradient.turn import nudges, turn, turn_spectrum
 from holoprop.network.base import State, complex_dtype
@@ -57,7 +57,7 @@ def settle_on_circle(
             betas, weights, nudged, turn_spectrum(problem, target, free, nudged, betas, points, noise, noisy=True)
         )
     unit, multiplicity = half_circle(points)
-    real_points = int((multiplicity == 1).sum())
+    real_points, _ = settled_points(points)
     kind = complex_dtype(problem.net) if points > 2 else radius.dtype
     betas = jnp.asarray(unit).astype(kind)[:, None] * radius.astype(kind)
     weights = jnp.asarray(multiplicity / points).astype(kind)[:, None] / betas

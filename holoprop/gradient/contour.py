@@ -27,6 +27,13 @@ def half_circle(points: int) -> tuple[np.ndarray, np.ndarray]:
     return unit, np.where(np.isreal(unit), 1.0, 2.0)
 
 
+def settled_points(points: int) -> tuple[int, int]:
+    """Return how many points of `half_circle(points)` are real, and how many complex."""
+    _, multiplicity = half_circle(points)
+    real = int((multiplicity == 1).sum())
+    return real, multiplicity.size - real
+
+
 def whole_circle(points: int) -> np.ndarray:
     """Return all `N` unit-circle points `e^{2πik/N}` in the order of their angle; real for `N = 2`.
 

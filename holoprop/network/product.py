@@ -9,7 +9,7 @@ done as **one** real matrix product whose rows are the real and the imaginary pa
 Every built-in connection goes through `real_product`, so this is the only place that knows.
 
 Weights in bfloat16 stand for products of low precision: activities are rounded to bfloat16 too, sums are made in
-float32, and what comes out has the activities' dtype again.
+the precision that the activities had, which is that of the result.
 """
 
 import jax.numpy as jnp

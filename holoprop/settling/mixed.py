@@ -1,9 +1,9 @@
 """Settling in mixed precision: products in bfloat16 far from rest, in the network's own precision to finish.
 
 Far from rest a sweep has to be about right only. Its products, nearly all of its arithmetic, are made in bfloat16 (8
-bits), summed in float32; states, biases, activations and pooling stay as they are. Near rest, where rounding would
-show, the solver goes on in full precision until its tolerance is met, so that residuals, certificate and gradient are
-those of the network itself.
+bits); states, biases, activations and pooling stay as they are. Near rest, where rounding would show, the solver goes
+on in full precision until its tolerance is met, so that residuals, certificate and gradient are those of the network
+itself.
 """
 
 import math
@@ -12,20 +12,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
 
 from holoprop.network.base import State
 from holoprop.network.connection import Conv, Dense
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
-from holoprop.settling.solver import AbstractSolver, Progress, check_solver, where_sample
+from holoprop.settling.solver import AbstractSolver, AbstractWrappedSolver, check_solver, where_sample
 from holoprop.settling.time_stepping import TimeSteps
 
 _ROUNDING = 2.0**-9
 """Half a unit in the last place of a bfloat16 near 1: what rounding leaves in an activity."""
 
 
-class Mixed(AbstractSolver):
+class Mixed(AbstractWrappedSolver):
     """A solver whose first sweeps multiply in bfloat16.
 
     In two stages, with `W₁₆` the weights of convolutions and dense connections rounded to bfloat16, as are the
@@ -42,9 +41,8 @@ class Mixed(AbstractSolver):
     - `rough_tolerance`: residual at which the first stage ends; `None`: `√neurons · 2⁻⁹`, about what rounding leaves.
 
     `steps` counts sweeps of both stages; each ends with one that only looks, so it pays where many are needed
-    (`bench/RESULTS.md`). Called step by step, rather than through
-    `settle` or an estimator, it takes the second stage alone. Networks without the package's own connections gain
-    nothing.
+    (`bench/RESULTS.md`). Called step by step, rather than through `settle` or an estimator, it takes the second stage
+    alone. Networks without the package's own connections gain nothing.
 
     **Raises:** `ValueError` for a tolerance that is not positive and finite, or a solver that takes time steps or is
     mixed itself.
@@ -56,7 +54,6 @@ class Mixed(AbstractSolver):
     ```
     """
 
-    solver: AbstractSolver
     rough_tolerance: float | None
 
     def __init__(self, solver: AbstractSolver, rough_tolerance: float | None = None) -> None:
@@ -68,16 +65,6 @@ class Mixed(AbstractSolver):
             )
         self.solver, self.rough_tolerance = solver, rough_tolerance
 
-    @property
-    def tolerance(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of the second stage."""
-        return self.solver.tolerance
-
-    @property
-    def max_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of each stage."""
-        return self.solver.max_steps
-
     def solve(self, problem: FixedPoint, state: State) -> Rest:
         """Settle `problem` from `state` in both stages; traceable."""
         tolerance = self.rough_tolerance or math.sqrt(problem.size) * _ROUNDING
@@ -86,22 +73,6 @@ class Mixed(AbstractSolver):
         usable = jnp.isfinite(first.residual) & (first.status != Status.diverged)
         rest = self.solver.solve(problem, where_sample(usable, first.state, state))
         return Rest(rest.state, rest.residual, first.steps + rest.steps, rest.status)
-
-    def init(self, problem: FixedPoint, state: State) -> Progress:
-        """Return the progress before the first step of the second stage."""
-        return self.solver.init(problem, state)
-
-    def step(self, problem: FixedPoint, progress: Progress) -> Progress:
-        """Advance by one step of the second stage."""
-        return self.solver.step(problem, progress)
-
-    def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
-        """Return which samples have ended."""
-        return self.solver.terminate(progress)
-
-    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
-        """Return the rest states reached."""
-        return self.solver.finish(problem, progress)
 
 
 def rounded(problem: FixedPoint) -> FixedPoint:

@@ -90,6 +90,45 @@ class AbstractSolver(eqx.Module):
         return run_solver(self, problem, state)
 
 
+class AbstractWrappedSolver(AbstractSolver):
+    """A solver that does something around another one's `solve`: step by step it is that other one.
+
+    **Attributes:** `solver`: the other one, whose tolerance and step limit hold.
+    """
+
+    solver: AbstractSolver
+
+    @property
+    def tolerance(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of `solver`."""
+        return self.solver.tolerance
+
+    @property
+    def max_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of `solver`."""
+        return self.solver.max_steps
+
+    @abc.abstractmethod
+    def solve(self, problem: FixedPoint, state: State) -> Rest:
+        """Return the rest states of `problem` from `state`."""
+
+    def init(self, problem: FixedPoint, state: State) -> Progress:
+        """Return the progress of `solver` before its first step."""
+        return self.solver.init(problem, state)
+
+    def step(self, problem: FixedPoint, progress: Progress) -> Progress:
+        """Advance by one step of `solver`."""
+        return self.solver.step(problem, progress)
+
+    def terminate(self, progress: Progress) -> Bool[Array, "*lead"]:
+        """Return which samples have ended."""
+        return self.solver.terminate(progress)
+
+    def finish(self, problem: FixedPoint, progress: Progress) -> Rest:
+        """Return the rest states reached."""
+        return self.solver.finish(problem, progress)
+
+
 def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Rest:
     """Run `solver` on `problem` from `state` until every sample has ended."""
     progress = solver.init(problem, state)

@@ -309,6 +309,10 @@ def test_residual_and_feed_forward_networks_are_as_configured() -> None:
             "network={kind='convnet', channels=[4], pooling='max', temperature=2.0}",
             "network.temperature = 2 has no meaning with network.pooling = 'max', only with 'softmax'",
         ),
+        (
+            "network={kind='convnet', channels=[4, 4, 4, 4], feedback=false, start='feedforward'}",
+            "network.start = 'feedforward' has no meaning with network.feedback = false",
+        ),
     ],
 )
 def test_convolutions_that_cannot_be_are_refused(override: str, line: str) -> None:
