@@ -38,6 +38,11 @@ from holoprop.settling.rest import Rest, Status
 from holoprop.settling.run import check_state, settle_problem
 from holoprop.settling.solver import AbstractSolver, default_tolerance
 
+_RESTART = 20
+"""Products with the Jacobian between restarts of GMRES."""
+_CYCLES = 50
+"""Restarts after which it is given up; a network far from any instability needs three or four."""
+
 
 class Implicit(AbstractEstimator):
     """The exact gradient by the implicit function theorem: one adjoint linear solve per sample at the free rest state.
@@ -145,7 +150,11 @@ class Implicit(AbstractEstimator):
         if size <= self.dense_limit:
             solution = lx.linear_solve(matrix, flat, lx.LU(), throw=False).value
         else:
-            solution = lx.linear_solve(matrix, flat, lx.GMRES(tolerance, 0.0, restart=40), throw=False).value
+            # Relative to the whole of the right-hand side: a tolerance for each entry is 0 for all but the last layer.
+            length = jnp.linalg.norm(flat)
+            gmres = lx.GMRES(0.0, tolerance, norm=jnp.linalg.norm, restart=_RESTART, max_steps=_CYCLES)
+            unit = flat / jnp.where(length > 0, length, 1)
+            solution = length * lx.linear_solve(matrix, unit, gmres, throw=False).value
         error = restore(solution)
         # The residual decides, layer by layer, not the solver: GMRES calls an exhausted Krylov space a breakdown.
         *rest, top = moved(error)
