@@ -7,5 +7,17 @@ ratios, depend little on the machine.
 from holoprop.bench.growth import GrowthRow, render_growth, run_growth
 from holoprop.bench.registry import benchmark_names, run_benchmarks
 from holoprop.bench.row import Row, render_rows
+from holoprop.bench.throughput import ThroughputRow, render_throughput, run_throughput
 
-__all__ = ["GrowthRow", "Row", "benchmark_names", "render_growth", "render_rows", "run_benchmarks", "run_growth"]
+__all__ = [
+    "GrowthRow",
+    "Row",
+    "ThroughputRow",
+    "benchmark_names",
+    "render_growth",
+    "render_rows",
+    "render_throughput",
+    "run_benchmarks",
+    "run_growth",
+    "run_throughput",
+]

@@ -1,6 +1,6 @@
 """What the machine can do, and how long a function takes on it.
 
-A step time says little without the machine: the yardstick is its own rate of float32 matrix products,
+A step time says little without the machine: the yardstick is its own rate of matrix products, float32 mostly,
 
     rate = 2n³ / (seconds of one n × n × n product),
 
@@ -18,14 +18,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
-def gemm(size: int = 2048) -> tuple[Callable[[], Any], float]:
-    """Return a compiled float32 matrix product to be timed, and its floating-point operations, `2·size³`.
+def gemm(size: int = 2048, dtype: DTypeLike = jnp.float32) -> tuple[Callable[[], Any], float]:
+    """Return a compiled matrix product to be timed, and its floating-point operations, `2·size³`.
 
     Its operands are drawn from a normal distribution; `size` is large enough to be bound by arithmetic, not by memory.
+    In float32 the precision is that of `jax.default_matmul_precision`.
     """
-    a, b = jax.random.normal(jax.random.key(0), (2, size, size), jnp.float32)
+    a, b = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
     product = jax.jit(jnp.matmul)
     product(a, b).block_until_ready()
     return lambda: product(a, b), 2.0 * size**3

@@ -104,23 +104,32 @@ def bench(
     growth: Annotated[
         bool, typer.Option("--growth", help="Measure how a step's cost grows with batch, depth, width and N instead.")
     ] = False,
+    throughput: Annotated[
+        bool, typer.Option("--throughput", help="Measure samples per second at P1's size and batch instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed side by side with the published schedule."""
-    from holoprop.bench import render_growth, render_rows, run_benchmarks, run_growth
+    from holoprop import bench
 
-    if growth and only:
-        raise ValueError("--growth measures a network of its own: leave out --only")
+    own = [name for name, chosen in (("--growth", growth), ("--throughput", throughput)) if chosen]
+    if own and only:
+        raise ValueError(f"{own[0]} measures a network of its own: leave out --only")
+    if len(own) > 1:
+        raise ValueError(f"{' and '.join(own)} are two measurements: choose one")
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr)
 
     if growth:
-        rows = run_growth(progress=progress)
-        text = render_growth(rows)
+        rows = bench.run_growth(progress=progress)
+        text = bench.render_growth(rows)
+    elif throughput:
+        rows = bench.run_throughput(progress=progress)
+        text = bench.render_throughput(rows)
     else:
-        rows = run_benchmarks(only or None, progress=progress)
-        text = render_rows(rows)
+        rows = bench.run_benchmarks(only or None, progress=progress)
+        text = bench.render_rows(rows)
     if as_json:
         print_json(rows)
     else:

@@ -294,6 +294,8 @@ def test_residual_and_feed_forward_networks_are_as_configured() -> None:
         load_config("cifar10-small", forward[:2])
     with pytest.raises(ConfigError, match=r"'backpropagation' is of feed-forward networks: set network\.feedback"):
         load_config("cifar10-small", forward[2:])
+    with pytest.raises(ConfigError, match=r"network\.start = 'zeros' has no meaning with network\.feedback = false"):
+        load_config("cifar10-small", [*forward, "network.start=zeros"])
 
 
 @pytest.mark.parametrize(
@@ -309,10 +311,6 @@ def test_residual_and_feed_forward_networks_are_as_configured() -> None:
         (
             "network={kind='convnet', channels=[4], pooling='max', temperature=2.0}",
             "network.temperature = 2 has no meaning with network.pooling = 'max', only with 'softmax'",
-        ),
-        (
-            "network={kind='convnet', channels=[4, 4, 4, 4], feedback=false, start='feedforward'}",
-            "network.start = 'feedforward' has no meaning with network.feedback = false",
         ),
     ],
 )
