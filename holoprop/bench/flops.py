@@ -3,7 +3,8 @@
 Only products with weights count, a multiplication and an addition each, `2 n_l m_l` with `n_l m_l` of
 
     dense           in · out
-    convolution     height · width · out · rows · columns · in,    height × width of the product, before pooling
+    convolution     height · width · out · rows · columns · in,    height × width of the product, before pooling,
+                                                                   or, of the mean of windows, with it in the kernel
 
 (every position of a convolution in full, as is the custom, also where the kernel reaches into the padding), and twice
 that for complex activities, as weights are real (DESIGN.md, section 4.5). With connection 0 that of the input and `K`
@@ -26,6 +27,8 @@ read once and written once. Everything else might stay in caches.
 
 import dataclasses
 import math
+
+import jax
 
 from holoprop.network.base import parameter_dtype
 from holoprop.network.connection import AbstractConnection, Conv, Dense
@@ -121,6 +124,6 @@ def _product(index: int, connection: AbstractConnection) -> int:
     if isinstance(connection, Dense):
         return 2 * math.prod(connection.weight.shape)
     if isinstance(connection, Conv):
-        return 2 * math.prod(connection.product_shape) * math.prod(connection.weight.shape[:3])
+        return 2 * math.prod(connection.product_shape) * math.prod(jax.eval_shape(lambda: connection.kernel).shape[:3])
     kind = type(connection).__name__
     raise ValueError(f"the FLOP model knows dense connections and convolutions, but connections[{index}] is a {kind}")

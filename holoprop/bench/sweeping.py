@@ -96,7 +96,7 @@ def _rate(problem: FixedPoint, solver: AbstractSolver) -> SweepRate:
 
 def _bare(connection: Conv, maps: int) -> dict[str, Callable[[], Any]]:
     """Return both directions of a convolution of so many maps, in two ways each."""
-    dtype, stride, padding = parameter_dtype(connection), connection.stride, connection.padding
+    dtype, kernel, (stride, padding) = parameter_dtype(connection), connection.kernel, connection.convolution
     below = jax.random.normal(jax.random.key(0), (maps, *connection.source_shape), dtype)
     above = jax.random.normal(jax.random.key(1), (maps, *connection.product_shape), dtype)
 
@@ -123,6 +123,6 @@ def _bare(connection: Conv, maps: int) -> dict[str, Callable[[], Any]]:
 
     def runner(function: Callable[[Array, Array], Array], argument: Array) -> Callable[[], Any]:
         compiled = jax.jit(function)
-        return lambda: compiled(argument, connection.weight)
+        return lambda: compiled(argument, kernel)
 
     return {name: runner(*way) for name, way in ways.items()}

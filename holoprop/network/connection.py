@@ -15,8 +15,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.convolution import Padding, convolve, convolve_transposed, convolved_size
-from holoprop.network.pooling import AbstractPooling
+from holoprop.network.convolution import (
+    Padding,
+    Pads,
+    averaged_kernel,
+    averaged_pads,
+    convolve,
+    convolve_transposed,
+    convolved_size,
+)
+from holoprop.network.pooling import AbstractPooling, AveragePooling
 from holoprop.network.product import check_affine, real_product
 
 
@@ -169,7 +177,8 @@ class Conv(AbstractConnection):
     """Convolution with tied feedback, and perhaps pooling: the term `s' · pool(W ∗ s + b)` of `Φ`.
 
     With `z = W ∗ s + b`: forward `pool(z)`, backward `W ∗ᵀ (pool'(z)ᵀ s')`, where `∗` is the library's convolution
-    (cross-correlation) and `∗ᵀ` its transpose. Nonlinear pooling makes the source layer drive itself through `z`.
+    (cross-correlation) and `∗ᵀ` its transpose. Nonlinear pooling makes the source layer drive itself through `z`; the
+    mean of windows is taken into the kernel, one strided convolution in place of both.
 
     **Attributes:**
 
@@ -221,15 +230,40 @@ class Conv(AbstractConnection):
     @property
     def target_shape(self) -> tuple[int, ...]:
         """`(new height, new width, out)`."""
-        rows, columns, out = self.product_shape
+        rows, columns = self._convolved_size
         window = 1 if self.pooling is None else self.pooling.size
-        return (rows // window, columns // window, out)
+        return (rows // window, columns // window, self.weight.shape[3])
 
     @property
     def product_shape(self) -> tuple[int, ...]:
-        """`(new height, new width, out)` before pooling."""
-        rows, columns, _, out = self.weight.shape
-        return (*convolved_size(self.size, (rows, columns), self.stride, self.padding), out)
+        """`(new height, new width, out)` before pooling, or after it where that is taken into the kernel."""
+        return self.target_shape if self._averages else (*self._convolved_size, self.weight.shape[3])
+
+    @property
+    def _convolved_size(self) -> tuple[int, int]:
+        rows, columns = self.weight.shape[:2]
+        return convolved_size(self.size, (rows, columns), self.stride, self.padding)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether the convolution takes the means of windows too."""
+        return isinstance(self.pooling, AveragePooling)
+
+    @property
+    def kernel(self) -> Float[Array, "rows columns in out"]:
+        """What the product convolves with: the weight, or the mean of windows of it."""
+        if not isinstance(self.pooling, AveragePooling):
+            return self.weight
+        return averaged_kernel(self.weight, self.stride, self.pooling.size)
+
+    @property
+    def convolution(self) -> tuple[int, Padding | Pads]:
+        """Stride and padding that go with `kernel`."""
+        if not isinstance(self.pooling, AveragePooling):
+            return self.stride, self.padding
+        rows, columns = self.weight.shape[:2]
+        pads = averaged_pads(self.size, (rows, columns), self.stride, self.padding, self.pooling.size)
+        return self.stride * self.pooling.size, pads
 
     @property
     def holomorphic(self) -> bool:
@@ -242,17 +276,19 @@ class Conv(AbstractConnection):
         return self.pooling is not None and not self.pooling.linear
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return `W ∗ s + b`, before pooling."""
-        return convolve(source, self.weight, self.stride, self.padding) + self.bias.astype(source.dtype)
+        """Return `W ∗ s + b`, before pooling that is not taken into the kernel."""
+        stride, padding = self.convolution
+        return convolve(source, self.kernel, stride, padding) + self.bias.astype(source.dtype)
 
     def up(self, product: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return the pooled product."""
-        return product if self.pooling is None else self.pooling(product)
+        return product if self.pooling is None or self._averages else self.pooling(product)
 
     def down(self, target: Inexact[Array, "..."], product: Inexact[Array, "..."] | None = None) -> Array:
         """Return `W ∗ᵀ (pool'(z)ᵀ s')`, in the dtype of `target`."""
-        if self.pooling is not None:
+        if self.pooling is not None and not self._averages:
             if product is None:  # of linear pooling: any will do
                 product = jnp.zeros(self.product_shape, target.dtype)
             (target,) = jax.vjp(self.pooling, product)[1](target)
-        return convolve_transposed(target, self.weight, self.stride, self.padding, self.size)
+        stride, padding = self.convolution
+        return convolve_transposed(target, self.kernel, stride, padding, self.size)

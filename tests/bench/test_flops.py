@@ -103,17 +103,22 @@ def test_convolutional_gradient(convolutional, unit):
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolutions_count_every_position_in_full(padding, stride):
-    """Oracle: the multiplications of the definition, one by one; the padding's zeros are multiplied too."""
+@pytest.mark.parametrize("pooling", [None, hp.AveragePooling()])
+def test_convolutions_count_every_position_in_full(padding, stride, pooling):
+    """Oracle: the multiplications of the definition, one by one; the padding's zeros are multiplied too.
+
+    With the mean of 2×2 windows: at their positions, by the kernel that reaches one stride further each way.
+    """
     first = hp.Conv(jnp.zeros((3, 3, 2, 4)), jnp.zeros(4), (7, 6))
-    second = hp.Conv(jnp.zeros((3, 2, 4, 5)), jnp.zeros(5), (7, 6), stride, padding, hp.AveragePooling())
+    second = hp.Conv(jnp.zeros((3, 2, 4, 5)), jnp.zeros(5), (7, 6), stride, padding, pooling)
     units = second.target_shape[0] * second.target_shape[1] * 5
     readout = hp.Readout(jnp.zeros((units, 3)), jnp.zeros(3))
     net = hp.LayeredNetwork((first, second), readout, hp.Sigmoid(), hp.CrossEntropy())
     flops = Flops.of(net)
-    height, width = second.product_shape[:2]
+    height, width = second.target_shape[:2]
+    wider = stride if pooling else 0
     assert flops.input_drive == 2 * sum(1 for _ in itertools.product(range(7), range(6), range(4), range(9), range(2)))
-    positions = itertools.product(range(height), range(width), range(5), range(3), range(2), range(4))
+    positions = itertools.product(range(height), range(width), range(5), range(3 + wider), range(2 + wider), range(4))
     assert flops.inner == 2 * sum(1 for _ in positions)
     assert flops.recalled == 0 and flops.logits == 2 * units * 3
 

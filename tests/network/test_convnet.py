@@ -240,6 +240,34 @@ def test_settling_can_begin_with_a_forward_pass(x64, unchecked):
         dataclasses.replace(pass_first, start="ones")
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "window"),
+    [
+        ((8, 8), (3, 3), 1, "SAME", 2),
+        ((4, 4), (3, 3), 1, "VALID", 2),
+        ((9, 7), (3, 2), 1, "SAME", 2),
+        ((11, 12), (2, 3), 2, "VALID", 2),
+        ((9, 10), (3, 3), 2, "SAME", 3),
+        ((12, 12), (1, 1), 1, "SAME", 3),
+        ((24, 24), (3, 3), 2, "VALID", 2),
+    ],
+)
+def test_the_mean_of_windows_is_taken_into_the_kernel(size, kernel, stride, padding, window, x64, unchecked):
+    """Oracle: the convolution, then the pooling, and the derivative of that for the way down; real and complex."""
+    rng = np.random.default_rng(5)
+    weight, bias = jnp.asarray(rng.normal(size=(*kernel, 3, 4))), jnp.asarray(rng.normal(size=4))
+    pooling = hp.AveragePooling(size=window)
+    plain = hp.Conv(weight, bias, size, stride, padding)
+    pooled = hp.Conv(weight, bias, size, stride, padding, pooling)
+    s = jnp.asarray(rng.normal(size=(*size, 3)) + 1j * rng.normal(size=(*size, 3)))
+    for source in (s, s.real):
+        above, down = jax.vjp(lambda source: pooling(plain.forward(source)), source)
+        np.testing.assert_allclose(pooled.forward(source), above, atol=1e-13)
+        target = jnp.asarray(rng.normal(size=above.shape)).astype(above.dtype) * above
+        np.testing.assert_allclose(pooled.backward(target, source), down(target)[0], atol=1e-12)
+    assert pooled.target_shape == above.shape
+
+
 def test_feed_forward_networks_rest_after_one_pass(x64, unchecked):
     """Oracle: the forward pass itself; without feedback there is no potential and nothing to keep."""
     net = hp.feedforward(small())
