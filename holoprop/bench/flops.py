@@ -28,8 +28,6 @@ read once and written once. Everything else might stay in caches.
 import dataclasses
 import math
 
-import jax
-
 from holoprop.network.base import parameter_dtype
 from holoprop.network.connection import AbstractConnection, Conv, Dense
 from holoprop.network.layered import LayeredNetwork
@@ -124,6 +122,6 @@ def _product(index: int, connection: AbstractConnection) -> int:
     if isinstance(connection, Dense):
         return 2 * math.prod(connection.weight.shape)
     if isinstance(connection, Conv):
-        return 2 * math.prod(connection.product_shape) * math.prod(jax.eval_shape(lambda: connection.kernel).shape[:3])
+        return 2 * math.prod(connection.product_shape) * math.prod(connection.kernel.shape[:3])
     kind = type(connection).__name__
     raise ValueError(f"the FLOP model knows dense connections and convolutions, but connections[{index}] is a {kind}")

@@ -29,10 +29,8 @@ from holoprop.settling.mixed import Mixed
 from holoprop.settling.plain import Alternating
 from holoprop.settling.solver import AbstractSolver
 
-PRECISIONS = ("float32", "tensorfloat32", "mixed")
-"""What can be measured; the second on GPUs only."""
-_PRODUCTS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "mixed": "float32"}
-"""The precision of products by which each is computed, in the words of JAX's `default_matmul_precision`."""
+PRECISIONS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "mixed": "float32"}
+"""What can be measured, the second on GPUs only, and the `default_matmul_precision` of JAX by which each is computed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +99,15 @@ def run_throughput(
     is about to happen; `precisions`: of `PRECISIONS`, by default those that this machine tells apart.
 
     **Returns:** one `ThroughputRow` each.
+
+    **Raises:** `ValueError` for a precision that is none of them, before anything runs.
     """
     setting = setting or Throughput()
     if precisions is None:
         precisions = [each for each in PRECISIONS if each != "tensorfloat32" or jax.default_backend() == "gpu"]
+    for each in precisions:
+        if each not in PRECISIONS:
+            raise ValueError(f"unknown precision {each!r}; known are {', '.join(PRECISIONS)}")
 
     def tell(what: str) -> None:
         if progress:
@@ -122,7 +125,7 @@ def run_throughput(
     functions, products, compiled, counted = {}, {}, {}, {}
     for each in precisions:
         tell(f"compiling a step in {each}")
-        with jax.default_matmul_precision(_PRODUCTS[each]):
+        with jax.default_matmul_precision(PRECISIONS[each]):
             estimator = setting.estimator(each)
             step = compiled[each] = compile_timed(training_step(estimator, 0.05), net, x, y)
             estimate, work = SweepCounter(estimator).work(net, x, y)

@@ -23,7 +23,7 @@ TINY = Throughput(
 
 @pytest.fixture(scope="module")
 def rows():
-    return run_throughput(TINY, precisions=PRECISIONS)
+    return run_throughput(TINY, precisions=tuple(PRECISIONS))
 
 
 def test_rows(rows):
@@ -47,6 +47,11 @@ def test_a_cpu_has_no_tensorfloat32(monkeypatch):
     assert lines[1:3] == ["throughput: compiling a step in float32", "throughput: compiling a step in mixed"]
     # A step of a second: 6 samples a second, 100 s an epoch.
     assert (rows[0]["samples_per_s"], rows[0]["epoch_s"]) == (6, 100)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="^unknown precision 'float16'; known are float32, tensorfloat32, mixed$"):
+        run_throughput(TINY, precisions=("float32", "float16"))
 
 
 def test_command_prints_the_table(rows, monkeypatch, capsys):
