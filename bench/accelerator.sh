@@ -4,7 +4,8 @@
 #
 #     bench/accelerator.sh FOLDER [SECONDS] [OPTIONS OF holoprop train ...]
 #
-# FOLDER keeps throughput.json (measured once) and the run; training is interrupted after SECONDS (540).
+# FOLDER keeps throughput.json (measured once) and the run; training is interrupted after SECONDS (540). BATCH=4 in the
+# environment is the batch of the throughput, for a small machine.
 set -euo pipefail
 
 folder=${1:?usage: bench/accelerator.sh FOLDER [SECONDS] [OPTIONS OF holoprop train ...]}
@@ -14,7 +15,7 @@ run=$folder/cifar10-p1
 mkdir -p "$folder"
 
 if [ ! -s "$folder/throughput.json" ]; then
-    holoprop bench --throughput --json >"$folder/throughput.json.new"
+    holoprop bench --throughput --json ${BATCH:+--batch "$BATCH"} >"$folder/throughput.json.new"
     mv "$folder/throughput.json.new" "$folder/throughput.json"
 fi
 cat "$folder/throughput.json"

@@ -7,11 +7,12 @@ ratios, depend little on the machine.
 from holoprop.bench.growth import GrowthRow, render_growth, run_growth
 from holoprop.bench.registry import benchmark_names, run_benchmarks
 from holoprop.bench.row import Row, render_rows
-from holoprop.bench.throughput import ThroughputRow, render_throughput, run_throughput
+from holoprop.bench.throughput import Throughput, ThroughputRow, render_throughput, run_throughput
 
 __all__ = [
     "GrowthRow",
     "Row",
+    "Throughput",
     "ThroughputRow",
     "benchmark_names",
     "render_growth",

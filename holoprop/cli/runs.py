@@ -107,6 +107,7 @@ def bench(
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Measure samples per second at P1's size and batch instead.")
     ] = False,
+    batch: Annotated[int | None, typer.Option(help="Samples a step, with --throughput; default: P1's 128.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed side by side with the published schedule."""
@@ -117,6 +118,10 @@ def bench(
         raise ValueError(f"{own[0]} measures a network of its own: leave out --only")
     if len(own) > 1:
         raise ValueError(f"{' and '.join(own)} are two measurements: choose one")
+    if batch is not None and not throughput:
+        raise ValueError("--batch is of --throughput, other benchmarks have batches of their own: leave it out")
+    if batch is not None and batch < 1:
+        raise ValueError(f"--batch must be at least 1, got {batch}")
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr)
@@ -125,7 +130,8 @@ def bench(
         rows = bench.run_growth(progress=progress)
         text = bench.render_growth(rows)
     elif throughput:
-        rows = bench.run_throughput(progress=progress)
+        setting = bench.Throughput() if batch is None else bench.Throughput(batch=batch)
+        rows = bench.run_throughput(setting, progress=progress)
         text = bench.render_throughput(rows)
     else:
         rows = bench.run_benchmarks(only or None, progress=progress)

@@ -109,7 +109,8 @@ class EstimatorConfig(Section, frozen=True):
     points_per_batch: Count | None = None
     """So many points settle at once, to bound the memory; without it all of them (holomorphic)."""
     gradient_tolerance: Positive | None = None
-    """With radius = "auto": the relative error that is good enough (holomorphic)."""
+    """The relative error that is good enough: leads an automatic circle, or else how far states settle that are given no
+    tolerance (holomorphic)."""
     beta: Finite | None = None
     """The nudge (one_sided, continual: not 0; centered, stencil: positive, the largest)."""
     dwell: Count | None = None
@@ -137,7 +138,8 @@ class EstimatorConfig(Section, frozen=True):
     damping: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the old state kept at each step (picard)."""
     tolerance: Positive | None = None
-    """Residual at which a state has settled; without it √neurons · 1e-6, in float64 1e-11."""
+    """Residual at which a state has settled; without it √neurons · 1e-6, in float64 1e-11, or as gradient_tolerance
+    asks."""
     max_steps: Count = 500
     """Steps after which a state is given up."""
     nudged_tolerance: Positive | None = None

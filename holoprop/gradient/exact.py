@@ -36,7 +36,7 @@ from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, cost_gradient
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.run import check_state, settle_problem
-from holoprop.settling.solver import AbstractSolver, default_tolerance
+from holoprop.settling.solver import AbstractSolver, allowed_residual
 
 _RESTART = 20
 """Products with the Jacobian between restarts of GMRES."""
@@ -223,7 +223,7 @@ class Unrolled(AbstractEstimator):
         problem = FixedPoint.of(net, x)
         free = settle_problem(problem, self.solver)
         held = self._unroll(problem, free.state)
-        allowed = 100 * (self.solver.tolerance or default_tolerance(problem.dtype, problem.size))
+        allowed = 100 * allowed_residual(self.solver, problem)
         certificate = _certify_free(free, problem.residual(held) <= allowed, self.unsettled)
 
         def forward(net: AbstractNetwork, x: Array, start: State) -> State:

@@ -6,6 +6,7 @@ The circle must not enclose a singularity of `β ↦ s_β`: beyond the radius of
 large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`best_circle.py`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
@@ -20,6 +21,7 @@ from holoprop.gradient.checks import check_amplitude, check_circle, check_energy
 from holoprop.gradient.circle import settle_on_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
 from holoprop.gradient.expectation import POINTS, CircleMemory, Expectation, choose_points, expect
+from holoprop.gradient.led_tolerance import ToleranceMemory, can_be_led, led
 from holoprop.gradient.nudged import assemble, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
@@ -47,8 +49,10 @@ class Holomorphic(AbstractEstimator):
     - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
       smallest predicted error, from the spectrum of a first circle, and from the memory of the last step if it is
       handed back. With noise one for the whole batch, which is found over steps: hand the memory back.
-    - `tolerance`: with `radius="auto"`, a relative error that is good enough: no second circle is settled where the
-      first one promises it. `None`: as small as can be.
+    - `tolerance`: a relative error of the mean gradient that is good enough; `None`: as small as can be. With
+      `radius="auto"` no second circle is settled where the first one promises it. With a fixed radius, solvers that are
+      given no tolerance of their own settle just as far as that needs: the certificate of each step leads them in the
+      next (`led_tolerance.py`), so hand the memory back. Of an error that the circle itself makes it cures nothing.
     - `solver`, `nudged_solver`: how the free and the nudged states settle; the second defaults to
       `nudged_default(solver)`. With a noisy one, `TimeSteps(steps, noise=Noise(std))`, all `N` points are visited in
       turn without reset, as in P1's noisy form, and the estimator needs a `key`.
@@ -106,10 +110,9 @@ class Holomorphic(AbstractEstimator):
         dtype = parameter_dtype(net)
         x, target = x.astype(dtype), target.astype(dtype)
         problem = FixedPoint.of(net, x)
-        free = settle_problem(problem, keyed(self.solver, key, _FREE))
         if not isinstance(self.radius, str):
-            assert isinstance(self.points, int)
-            return self._on_circle(self.points, problem, x, target, free, key, memory, None)
+            return self._on_fixed_circle(problem, x, target, key, memory)
+        free = settle_problem(problem, keyed(self.solver, key, _FREE))
         memory = CircleMemory.fresh(dtype) if memory is None else memory
         expected = expect(problem, target, free, self._nudged_solver, memory)
         if isinstance(self.points, int):
@@ -125,6 +128,33 @@ class Holomorphic(AbstractEstimator):
             return settled
 
         return lax.switch(choose_points(expected, self.tolerance), [branch(points) for points in POINTS])
+
+    def _on_fixed_circle(
+        self,
+        problem: FixedPoint,
+        x: Float[Array, "batch ..."],
+        target: Float[Array, "batch classes"],
+        key: PRNGKeyArray | None,
+        memory: PyTree,
+    ) -> Estimate:
+        assert isinstance(self.points, int)
+        if not self._leads:
+            free = settle_problem(problem, keyed(self.solver, key, _FREE))
+            return self._on_circle(self.points, problem, x, target, free, key, memory, None)
+        assert self.tolerance is not None
+        memory = ToleranceMemory.fresh(x.dtype) if memory is None else memory
+        solver = led(self.solver, memory.free(problem, self.tolerance, self.points))
+        follower = dataclasses.replace(self, nudged_solver=led(self._nudged_solver, memory.nudged(problem)))
+        free = settle_problem(problem, keyed(solver, key, _FREE))
+        estimate = follower._on_circle(self.points, problem, x, target, free, key, None, None)
+        learnt = memory.learn(problem, free, estimate.certificate, self.tolerance)
+        return eqx.tree_at(lambda each: each.memory, estimate, learnt, is_leaf=lambda leaf: leaf is None)
+
+    @property
+    def _leads(self) -> bool:
+        """Whether the certificate sets the tolerance of some solver."""
+        fixed = self.tolerance is not None and not isinstance(self.radius, str)
+        return fixed and can_be_led(self._nudged_solver)
 
     @property
     def _nudged_solver(self) -> AbstractSolver:
@@ -182,7 +212,9 @@ class Holomorphic(AbstractEstimator):
             self.points_per_batch,
         )
 
-    def init(self, net: AbstractNetwork, batch_size: int) -> CircleMemory | None:
-        """Return the memory before the first step: of the automatic circle, else nothing."""
+    def init(self, net: AbstractNetwork, batch_size: int) -> CircleMemory | ToleranceMemory | None:
+        """Return the memory before the first step: of the automatic circle, or of a led tolerance, else nothing."""
         del batch_size
-        return CircleMemory.fresh(parameter_dtype(net)) if isinstance(self.radius, str) else None
+        if isinstance(self.radius, str):
+            return CircleMemory.fresh(parameter_dtype(net))
+        return ToleranceMemory.fresh(parameter_dtype(net)) if self._leads else None

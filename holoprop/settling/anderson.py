@@ -21,7 +21,7 @@ from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.plain import CYCLE_PATIENCE, CYCLE_SHARE
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.secant import SecantHistory, pack, unpack
-from holoprop.settling.solver import AbstractSolver, Progress, check_solver, default_tolerance, judge, where_sample
+from holoprop.settling.solver import AbstractSolver, Progress, allowed_residual, check_solver, judge, where_sample
 
 _ACCELERATED, _PLAIN, _DAMPED, _GIVEN_UP = range(4)
 _FIRST_PAUSE = 4
@@ -57,7 +57,7 @@ class Anderson(AbstractSolver):
     """
 
     depth: int = 5
-    tolerance: float | None = None
+    tolerance: float | Float[Array, ""] | None = None
     max_steps: int = 500
     patience: int = 60
     fallback: bool = True
@@ -82,7 +82,7 @@ class Anderson(AbstractSolver):
         active = ~self.terminate(progress)
         after, residual = problem.sweep(progress.state)
         x, g = pack(problem, progress.state), pack(problem, after)
-        status = judge(residual, self.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
+        status = judge(residual, allowed_residual(self, problem), problem.size)
         steps = progress.steps + 1
         if stages is None:
             history, pace = history.push(x, g, jnp.zeros(problem.lead, bool)), pace.observe(residual)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint, difference, norm
 from holoprop.settling.rest import Rest, Status
-from holoprop.settling.solver import AbstractSolver, Progress, check_solver, default_tolerance, judge, where_sample
+from holoprop.settling.solver import AbstractSolver, Progress, allowed_residual, check_solver, judge, where_sample
 
 CYCLE_SHARE = 1e-3
 """A two-cycle is suspected when two steps bring a sample back to within this share of what one step moved it …"""
@@ -32,7 +32,7 @@ class Picard(AbstractSolver):
     """
 
     damping: float = 0.0
-    tolerance: float | None = None
+    tolerance: float | Float[Array, ""] | None = None
     max_steps: int = 500
 
     def __check_init__(self) -> None:
@@ -74,7 +74,7 @@ class Alternating(AbstractSolver):
     energy.
     """
 
-    tolerance: float | None = None
+    tolerance: float | Float[Array, ""] | None = None
     max_steps: int = 500
 
     def __check_init__(self) -> None:
@@ -113,7 +113,7 @@ def _record(
     solver: AbstractSolver, problem: FixedPoint, progress: Progress, proposal: State, residual: Float[Array, "*lead"]
 ) -> Progress:
     active = ~solver.terminate(progress)
-    status = judge(residual, solver.tolerance or default_tolerance(problem.dtype, problem.size), problem.size)
+    status = judge(residual, allowed_residual(solver, problem), problem.size)
     watch: _CycleWatch = progress.memory
     # Only carried layers: a sweep does not read the others, so their history tells nothing; and products, which are no
     # activities, would not compare with the residual.

@@ -66,7 +66,7 @@ class AbstractSolver(eqx.Module):
     - `max_steps`: steps after which a sample is given up.
     """
 
-    tolerance: eqx.AbstractVar[float | None]
+    tolerance: eqx.AbstractVar[float | Float[Array, ""] | None]
     max_steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
@@ -99,7 +99,7 @@ class AbstractWrappedSolver(AbstractSolver):
     solver: AbstractSolver
 
     @property
-    def tolerance(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def tolerance(self) -> float | Float[Array, ""] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Of `solver`."""
         return self.solver.tolerance
 
@@ -145,6 +145,11 @@ def run_solver(solver: AbstractSolver, problem: FixedPoint, state: State) -> Res
     return solver.finish(problem, progress)
 
 
+def allowed_residual(solver: AbstractSolver, problem: FixedPoint) -> float | Float[Array, ""]:
+    """Return the residual at which a sample of `problem` has settled: the solver's tolerance, or the default."""
+    return default_tolerance(problem.dtype, problem.size) if solver.tolerance is None else solver.tolerance
+
+
 def default_tolerance(dtype: jnp.dtype, size: int) -> float:
     """Return the tolerance a solver uses when none is given: `√neurons · max(8.4 ε, 1e-11)`, `ε` the dtype's precision.
 
@@ -157,17 +162,18 @@ def default_tolerance(dtype: jnp.dtype, size: int) -> float:
     return math.sqrt(size) * max(1e-6 * float(jnp.finfo(dtype).eps) / 2**-23, 1e-11)
 
 
-def check_solver(tolerance: float | None, max_steps: int) -> None:
-    """Raise `ValueError` for a tolerance or step limit that no solve can meet."""
-    if tolerance is not None and not tolerance > 0:
+def check_solver(tolerance: float | Float[Array, ""] | None, max_steps: int) -> None:
+    """Raise `ValueError` for a tolerance (if it is a number) or step limit that no solve can meet."""
+    number = isinstance(tolerance, int | float)
+    if number and not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
-    if tolerance is not None and math.isinf(tolerance):
+    if number and math.isinf(tolerance):
         raise ValueError(f"tolerance must be finite, got {tolerance}: every state would count as settled")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
 
 
-def judge(residual: Float[Array, "*lead"], tolerance: float, size: int) -> Int[Array, "*lead"]:
+def judge(residual: Float[Array, "*lead"], tolerance: float | Float[Array, ""], size: int) -> Int[Array, "*lead"]:
     """Return the status a residual alone tells: settled, diverged (not finite or above 1e6·√neurons) or under way."""
     finite = residual < 1e6 * math.sqrt(size)  # false for NaN too
     status = jnp.where(finite, jnp.int32(Status.max_steps), jnp.int32(Status.diverged))

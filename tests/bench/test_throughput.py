@@ -55,13 +55,21 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_command_prints_the_table(rows, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "run_throughput", lambda progress: rows)
-    for arguments, wanted in ((["--throughput"], render_throughput(rows)), (["--throughput", "--json"], None)):
+    batches = []
+
+    def run(setting, progress):
+        batches.append(setting.batch)
+        return rows
+
+    monkeypatch.setattr(bench, "run_throughput", run)
+    calls = ((["--throughput"], render_throughput(rows)), (["--throughput", "--batch", "7", "--json"], None))
+    for arguments, wanted in calls:
         with pytest.raises(SystemExit) as ended:
             cli.main(["bench", *arguments])
         out = capsys.readouterr().out
         assert ended.value.code == 0
         assert out.rstrip("\n") == wanted if wanted else json.loads(out) == rows
+    assert batches == [128, 7]
     assert max(map(len, render_throughput(rows).splitlines())) <= 140
 
 
@@ -70,6 +78,8 @@ def test_command_prints_the_table(rows, monkeypatch, capsys):
     [
         (["--throughput", "--only", "mlp-table1"], "--throughput measures a network of its own: leave out --only"),
         (["--throughput", "--growth"], "--growth and --throughput are two measurements: choose one"),
+        (["--throughput", "--batch", "0"], "--batch must be at least 1, got 0"),
+        (["--batch", "4"], "--batch is of --throughput, other benchmarks have batches of their own: leave it out"),
     ],
 )
 def test_one_measurement_at_a_time(arguments, line, capsys):

@@ -1,0 +1,56 @@
+"""The script for accelerators, run with a stand-in for `holoprop`. Oracle: the commands that it has to give."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "bench" / "accelerator.sh"
+STAND_IN = """#!/usr/bin/env bash
+echo "$*" >>"$COMMANDS"
+if [ "$1" = bench ]; then echo "[]"; exit "${BENCH_ENDS:-0}"; fi
+exec sleep "${TRAIN_TAKES:-0}"
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs the script and returns its exit status and the commands that it gave."""
+    tools, commands = tmp_path / "tools", tmp_path / "commands"
+    tools.mkdir()
+    (tools / "holoprop").write_text(STAND_IN)
+    (tools / "holoprop").chmod(0o755)
+
+    def run(*arguments, **environment):
+        commands.write_text("")
+        path = f"{tools}:{os.environ['PATH']}"
+        given = {**os.environ, "PATH": path, "COMMANDS": str(commands), **environment}
+        ended = subprocess.run([SCRIPT, tmp_path / "out", *arguments], env=given, capture_output=True, text=True)
+        return ended.returncode, commands.read_text().replace(str(tmp_path), "").splitlines()
+
+    run.folder = tmp_path / "out" / "cifar10-p1"
+    return run
+
+
+def test_measures_once_then_trains(run):
+    bench, train = "bench --throughput --json", "train cifar10-p1 --folder /out"
+    assert run() == (0, [bench, train])
+    assert json.loads((run.folder.parent / "throughput.json").read_text()) == []
+    assert run("60", "--set", "training.epochs=2") == (0, [f"{train} --set training.epochs=2"])
+
+
+def test_goes_on_from_a_checkpoint_and_begins_anew_without_one(run):
+    run.folder.mkdir(parents=True)
+    assert run("60")[1][-1] == "train cifar10-p1 --folder /out --overwrite"
+    (run.folder / "checkpoint.eqx").write_text("")
+    assert run("60", BATCH="4") == (0, ["train cifar10-p1 --folder /out --resume"])
+
+
+def test_being_out_of_time_is_no_error_and_a_failed_measurement_is(run):
+    assert run("0.5", TRAIN_TAKES="30")[0] == 0
+    (run.folder.parent / "throughput.json").unlink()
+    status, commands = run("60", BATCH="4", BENCH_ENDS="3")
+    assert (status, commands) == (3, ["bench --throughput --json --batch 4"])
+    assert not (run.folder.parent / "throughput.json").exists()
