@@ -19,7 +19,7 @@ test test-optimised: export OPENBLAS_NUM_THREADS ?= 1
 test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 
 # Of the gradients those with a published or closed-form value: what the compiler could get wrong shows there.
-NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py estimators.py certificate.py)
+NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py estimators.py certificate.py published_vector_field.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

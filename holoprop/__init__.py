@@ -9,16 +9,18 @@ from holoprop.data.augmentation import Augmentation
 from holoprop.data.dataset import DataError, Dataset, Split
 from holoprop.data.loading import load_dataset
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
-from holoprop.gradient.certificate import Certificate, Spectrum, Verdict
+from holoprop.gradient.certificate import Certificate, Verdict
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
-from holoprop.gradient.exact import Backpropagation, Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.implicit import ForwardResponse, Implicit
 from holoprop.gradient.orbit import Orbit, circle_orbit
 from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
+from holoprop.gradient.spectrum import Spectrum
 from holoprop.gradient.stability import StabilityMap, stability_map
 from holoprop.gradient.stencil import Stencil
+from holoprop.gradient.unrolled import Backpropagation, Unrolled
 from holoprop.network.activation import (
     AbstractActivation,
     DoubleSilu,
@@ -30,8 +32,10 @@ from holoprop.network.activation import (
     Tanh,
 )
 from holoprop.network.base import AbstractEnergyNetwork, AbstractNetwork
-from holoprop.network.build import convnet, feedforward, mlp, resnet
-from holoprop.network.connection import AbstractConnection, Conv, Dense, Skip
+from holoprop.network.build import feedforward, loop_mlp, mlp
+from holoprop.network.build_conv import convnet, resnet
+from holoprop.network.connection import AbstractConnection, Dense, Directed, Skip
+from holoprop.network.conv import Conv
 from holoprop.network.cost import AbstractCost, CrossEntropy, SquaredError
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import AbstractPooling, AveragePooling, MaxPooling, SoftmaxPooling
@@ -46,6 +50,18 @@ from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver, Progress
 from holoprop.settling.substrate import Programmed, Substrate
 from holoprop.settling.time_stepping import Noise, TimeSteps
+from holoprop.symmetry.angle import FeedbackAngle, feedback_angle
+from holoprop.symmetry.homeostatic import Homeostatic
+from holoprop.symmetry.jacobian import (
+    JacobianAnalysis,
+    SymmetryMeasure,
+    analyse_jacobian,
+    error_alignment,
+    functional_jacobian,
+    symmetry_measure,
+)
+from holoprop.symmetry.kolen_pollack import KolenPollack
+from holoprop.symmetry.penalty import Homeostasis, homeostasis
 from holoprop.train.bookkeeping import TrainingError
 from holoprop.train.checkpoint import CheckpointError
 from holoprop.train.evaluation import Evaluation, evaluate
@@ -66,6 +82,7 @@ __all__ = [
     "Conv",
     "CrossEntropy",
     "Dense",
+    "Directed",
     "DoubleSilu",
     "HardSigmoid",
     "LayeredNetwork",
@@ -81,6 +98,7 @@ __all__ = [
     "Tanh",
     "convnet",
     "feedforward",
+    "loop_mlp",
     "mlp",
     "real_product",
     "resnet",
@@ -110,6 +128,7 @@ __all__ = [
     "Certificate",
     "Continual",
     "Estimate",
+    "ForwardResponse",
     "Holomorphic",
     "Implicit",
     "OneSided",
@@ -124,6 +143,19 @@ __all__ = [
     "alignment",
     "circle_orbit",
     "stability_map",
+    # symmetry
+    "FeedbackAngle",
+    "Homeostasis",
+    "Homeostatic",
+    "JacobianAnalysis",
+    "KolenPollack",
+    "SymmetryMeasure",
+    "analyse_jacobian",
+    "error_alignment",
+    "feedback_angle",
+    "functional_jacobian",
+    "homeostasis",
+    "symmetry_measure",
     # what to cite
     "citation",
     # data

@@ -155,6 +155,42 @@ WORKS: dict[str, Work] = {
             "archiveprefix": "arXiv",
         },
     ),
+    "scurria2026equilibrium": Work(
+        "misc",
+        {
+            "title": "Equilibrium Propagation for Non-Conservative Systems",
+            "author": "Scurria, Antonino Emanuele and Mognetti, Bortolo Matteo and Vanden Abeele, Dimitri and Massar, "
+            "Serge",
+            "year": "2026",
+            "eprint": "2602.03670",
+            "archiveprefix": "arXiv",
+        },
+    ),
+    "kolen1994backpropagation": Work(
+        "inproceedings",
+        {
+            "title": "Backpropagation without weight transport",
+            "author": "Kolen, John F. and Pollack, Jordan B.",
+            "booktitle": "Proceedings of the IEEE International Conference on Neural Networks",
+            "volume": "3",
+            "pages": "1375--1380",
+            "year": "1994",
+            "doi": "10.1109/ICNN.1994.374486",
+        },
+    ),
+    "akrout2019deep": Work(
+        "inproceedings",
+        {
+            "title": "Deep Learning without Weight Transport",
+            "author": "Akrout, Mohamed and Wilson, Collin and Humphreys, Peter C. and Lillicrap, Timothy and Tweed, "
+            "Douglas",
+            "booktitle": "Advances in Neural Information Processing Systems",
+            "volume": "32",
+            "year": "2019",
+            "eprint": "1904.05391",
+            "archiveprefix": "arXiv",
+        },
+    ),
     "elfwing2018sigmoid": Work(
         "article",
         {
@@ -183,11 +219,19 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Centered": (_EP, "laborieux2021scaling"),
     "Stencil": (_EP, "laborieux2021scaling"),
     "Continual": ("ernoult2020continual",),
+    "ForwardResponse": (_VECTOR_FIELD,),
     "Unrolled": (_HEP,),
     "Backpropagation": (_HEP,),
     "Implicit": ("almeida1987learning", "pineda1987generalization"),
     "Substrate": ("kendall2020training",),
     "ResistorNetwork": ("kendall2020training",),
+    "Homeostatic": (_VECTOR_FIELD,),
+    "homeostasis": (_VECTOR_FIELD,),
+    "symmetry_measure": (_VECTOR_FIELD,),
+    "analyse_jacobian": (_VECTOR_FIELD,),
+    "error_alignment": (_VECTOR_FIELD,),
+    "feedback_angle": (_VECTOR_FIELD,),
+    "KolenPollack": ("kolen1994backpropagation", "akrout2019deep"),
     "stability_map": (_HEP,),
     "circle_orbit": (_HEP,),
     # networks and their parts
@@ -269,10 +313,14 @@ def _keys(value: Any) -> Iterator[str]:
     for each in inspect.getmro(value if inspect.isclass(value) else type(value)):
         if each.__module__.split(".")[0] == "holoprop":
             yield from SOURCES.get(each.__name__, ())
+    if getattr(value, "form", None) == "vector-field":
+        yield _VECTOR_FIELD
+    if getattr(value, "asymmetry", None) == "correct":
+        yield "scurria2026equilibrium"
     if isinstance(value, Programmed):
         yield from _keys(value.device)
         return
-    if getattr(value, "is_energy", None) is False and getattr(value, "feedback", True):
+    if getattr(value, "is_energy", None) is False and getattr(value, "feedback", True) is not False:
         yield _VECTOR_FIELD
     elif getattr(value, "is_energy", None) is True:
         yield _EP

@@ -50,8 +50,8 @@ CONFIGURATIONS = {
         ["estimator.pionts=4"],
         "unknown key estimator.pionts = 4: [estimator] takes name, points, radius, points_per_batch, "
         "gradient_tolerance, noise, free_steps, nudged_steps, window, solver, depth, tolerance, max_steps, "
-        "nudged_tolerance, nudged_max_steps, "
-        "unsettled; did you mean estimator.points?",
+        "nudged_tolerance, nudged_max_steps, form, asymmetry, homeostasis, homeostasis_samples, homeostasis_form, "
+        "homeostasis_schedule, kolen_pollack, unsettled; did you mean estimator.points?",
     ),
     "unknown section": (
         ["trainig.epochs=4"],
@@ -60,8 +60,8 @@ CONFIGURATIONS = {
     ),
     "key in the wrong section": (
         ["network.batch_size=4"],
-        "unknown key network.batch_size = 4: [network] takes kind, hidden, start, feedback, activation, cost, "
-        "weight_scale, weight_std, dtype; did you mean training.batch_size?",
+        "unknown key network.batch_size = 4: [network] takes kind, hidden, start, feedback, angle, activation, "
+        "cost, weight_scale, weight_std, dtype; did you mean training.batch_size?",
     ),
     "negative radius": (["estimator.radius=-0.4"], "estimator.radius must be a finite number > 0 or 'auto', got -0.4"),
     "one point": (
@@ -81,7 +81,7 @@ CONFIGURATIONS = {
     ),
     "no layers": (
         ["network.kind=convnet", "network.hidden=[64]"],
-        "network.hidden = [64] has no meaning with network.kind = 'convnet', only with mlp",
+        "network.hidden = [64] has no meaning with network.kind = 'convnet', only with mlp or loop_mlp",
     ),
     "channels of dense layers": (
         ["network.channels=[8]"],
@@ -159,10 +159,10 @@ FILES = {
     "malformed": (b"[network]\nhidden = [64\n", "run.toml is not valid TOML: Unclosed array (at end of document)"),
     "binary": (b"\xff\xfe\x00", "run.toml is not a text file in UTF-8"),
     "empty": (b"", "network is missing: give a section with kind, hidden, channels, kernel, blocks, strength, padding, "
-              "pools, pooling, temperature, start, feedback, activation, cost, weight_scale, weight_std, dtype"),
+              "pools, pooling, temperature, start, feedback, angle, activation, cost, weight_scale, weight_std, dtype"),
     "no section": (b"network = 3\n", "network must be a section with kind, hidden, channels, kernel, blocks, "
-                   "strength, padding, pools, pooling, temperature, start, feedback, activation, cost, weight_scale, "
-                   "weight_std, dtype, got 3"),
+                   "strength, padding, pools, pooling, temperature, start, feedback, angle, activation, cost, "
+                   "weight_scale, weight_std, dtype, got 3"),
 }  # fmt: skip
 
 

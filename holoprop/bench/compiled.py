@@ -46,10 +46,12 @@ class CompiledFunction:
 
 
 def training_step(estimator: AbstractEstimator, learning_rate: float) -> Callable[[Any, Any, Any], Any]:
-    """Return the step that our side takes from `(net, x, y)`: `θ ← θ − η g`."""
+    """Return the step that our side takes from `(net, x, y)`: `θ ← θ − η g`; what it draws is the same every time."""
 
     def step(net: Any, x: Any, y: Any) -> Any:
-        return jax.tree.map(lambda p, g: p - learning_rate * g, net, estimator(net, x, y).gradient)
+        return jax.tree.map(
+            lambda p, g: p - learning_rate * g, net, estimator(net, x, y, key=jax.random.key(0)).gradient
+        )
 
     return step
 

@@ -10,6 +10,9 @@ The baseline's steps are all alike, so it is timed at `T1 = 50`, `T2 = 15` and i
 
 What else a step of it does takes no time to speak of. Its steps run in compiled loops: unrolled they are no faster.
 Cosines are with our estimate of fully settled states, of the same circle.
+
+The same network with free feedback is P2's (Table 2): `T1 = 250`, `T2 = 40`, two points (`published_field.py`), without
+and with the homeostatic penalty of 5 random vectors a sample, whose time the baseline adds unscaled.
 """
 
 import dataclasses
@@ -19,22 +22,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from holoprop.bench import published
+from holoprop.bench import published, published_field
 from holoprop.bench.compiled import CompiledFunction, compile_stored, compile_timed, training_step
 from holoprop.bench.counting import SweepCounter, Work
+from holoprop.bench.flops import Flops
 from holoprop.bench.images import Batch, first_batches
 from holoprop.bench.machine import gemm, time_in_turns
 from holoprop.bench.published import PublishedSchedule
+from holoprop.bench.published_field import PublishedField
 from holoprop.bench.quoted import Quoted, baseline_note
 from holoprop.bench.row import Notice, Row
 from holoprop.bench.sweeping import SweepRate, free_sweep_rate, nudged_sweep_rate
 from holoprop.gradient.agreement import alignment
+from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.holomorphic import Holomorphic
-from holoprop.network.build import convnet
+from holoprop.network.build_conv import convnet
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating
 from holoprop.settling.solver import AbstractSolver
+from holoprop.symmetry.homeostatic import Homeostatic
 
 _SETTLED = Anderson(max_steps=1000)
 """Settles as far as float32 allows."""
@@ -48,11 +55,12 @@ class ConvnetBenchmark:
     `batches`: how many different ones are timed on our side; `solver`, `nudged_solver`: how our states settle;
     `schedule`: of the baseline, whose points, radius and learning rate hold for both sides; `timed`: `T1` and `T2` at
     which it is timed; `quoted`: what the baseline is judged by at those, if anything is known; `rounds`, `at_least`: of
-    `time_in_turns`; `baseline_rounds`: of the baseline alone; `gemm_size`: of the yardstick.
+    `time_in_turns`; `baseline_rounds`: of the baseline alone; `gemm_size`: of the yardstick. With a `PublishedField` as
+    its schedule the network has free feedback, and a penalty if that says so.
     """
 
     name: str
-    schedule: PublishedSchedule
+    schedule: PublishedSchedule | PublishedField
     solver: AbstractSolver
     nudged_solver: AbstractSolver
     weight_scale: float = 1.0
@@ -72,7 +80,7 @@ class ConvnetBenchmark:
     def estimator(self) -> Holomorphic:
         """Our side."""
         return Holomorphic(
-            points=self.schedule.points,
+            points=self.points,
             radius=self.schedule.radius,
             solver=self.solver,
             nudged_solver=self.nudged_solver,
@@ -80,7 +88,24 @@ class ConvnetBenchmark:
         )
 
     @property
-    def timed_schedule(self) -> PublishedSchedule:
+    def points(self) -> int:
+        """On the circle."""
+        return 2 if isinstance(self.schedule, PublishedField) else self.schedule.points
+
+    @property
+    def samples(self) -> int:
+        """Random vectors of the homeostatic penalty."""
+        return self.schedule.samples if isinstance(self.schedule, PublishedField) else 0
+
+    @property
+    def trained(self) -> AbstractEstimator:
+        """Our side, with the penalty if there is one."""
+        if not isinstance(self.schedule, PublishedField) or not self.samples:
+            return self.estimator
+        return Homeostatic(estimator=self.estimator, weight=self.schedule.homeostasis, samples=self.samples)
+
+    @property
+    def timed_schedule(self) -> PublishedSchedule | PublishedField:
         """What is timed of the baseline."""
         return dataclasses.replace(self.schedule, free_steps=self.timed[0], nudged_steps=self.timed[1])
 
@@ -102,6 +127,16 @@ _AUTHORS = {2: Quoted(step_s=9.4, gemm_gflops=445.0), 4: Quoted(step_s=70.0, gem
 """Measured for the authors' own code on 2 CPU cores at `T1 = 50`, `T2 = 15`; at two points it is real."""
 
 FULL_SIZE = tuple(_full_size(points, scale) for points in (2, 4) for scale in (1.0, 1.5))
+FREE_FEEDBACK = tuple(
+    ConvnetBenchmark(
+        f"convnet-free{suffix}",
+        PublishedField(samples=samples),
+        solver=Alternating(tolerance=1e-2, max_steps=100),
+        nudged_solver=Alternating(tolerance=3e-3, max_steps=100),
+        timed=(50, 8),
+    )
+    for suffix, samples in (("", 0), ("-homeostasis", 5))
+)
 
 
 def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
@@ -116,6 +151,7 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
         benchmark.channels,
         benchmark.classes,
         weight_scale=benchmark.weight_scale,
+        feedback="free" if isinstance(schedule, PublishedField) else "tied",
         key=jax.random.key(0),
     )
     batches, inputs = first_batches(benchmark.in_shape, benchmark.classes, benchmark.batch, benchmark.batches)
@@ -125,14 +161,14 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
     product, product_flops = gemm(benchmark.gemm_size)
 
     tell("compiling our step")
-    ours = compile_timed(training_step(estimator, schedule.learning_rate), net, x, y)
+    ours = compile_timed(training_step(benchmark.trained, schedule.learning_rate), net, x, y)
     tell(f"gradients on {len(batches)} batches of {inputs}")
     cosine, work, truth = _gradients(net, batches, estimator)
 
     tell("timing in turns: our step, sweeps, bare convolutions")
     rates = {
         "free": free_sweep_rate(net, x, solver=benchmark.solver),
-        "nudged": nudged_sweep_rate(net, x, y, schedule.points, schedule.radius, solver=benchmark.nudged_solver),
+        "nudged": nudged_sweep_rate(net, x, y, benchmark.points, schedule.radius, solver=benchmark.nudged_solver),
     }
     functions = {"gemm": product, "ours": lambda: ours.run_in_turn(net, batches)}
     for phase, rate in rates.items():
@@ -142,22 +178,29 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
 
     tell(f"compiling and timing {timed.steps} steps of the published schedule (a minute)")
     baseline, baseline_s, gradient = _baseline(benchmark, timed, net, x, y)
-    longer = schedule.steps / timed.steps
+    longer, penalty_s = schedule.steps / timed.steps, 0.0
+    if benchmark.samples:
+        assert isinstance(timed, PublishedField)
+        tell("the same without the penalty")
+        without_s = _baseline(benchmark, dataclasses.replace(timed, samples=0), net, x, y)[1]
+        penalty_s = max(baseline_s - without_s, 0.0)
+    whole_s = longer * (baseline_s - penalty_s) + penalty_s
+    flops = work.flops + benchmark.batch * Flops.of(net).homeostasis(samples=benchmark.samples)
     free_sweep, free_conv = _gflops(rates, "free", seconds)
     sweep, conv = _gflops(rates, "nudged", seconds)
     row = Row(
         name=benchmark.name,
         step_s=step,
-        baseline_step_s=longer * baseline_s,
-        speedup=longer * baseline_s / step,
+        baseline_step_s=whole_s,
+        speedup=whole_s / step,
         compile_s=ours.seconds,
         baseline_compile_s=baseline.seconds,
         cosine=cosine,
         baseline_cosine=alignment(gradient, truth).total.cosine,
         peak_mb=ours.peak_mb,
-        gflops=work.flops / step / 1e9,
+        gflops=flops / step / 1e9,
         gemm_gflops=gemm_gflops,
-        gemm_share=work.flops / step / 1e9 / gemm_gflops,
+        gemm_share=flops / step / 1e9 / gemm_gflops,
         sweep_mflop=work.sweep_mflop,
         sweep_mb=work.sweep_mb,
         free_sweeps=work.free_sweeps,
@@ -172,7 +215,7 @@ def run_convnet(benchmark: ConvnetBenchmark, progress: Notice) -> Row:
     )
     notes = [f"baseline timed at {timed.steps} of {schedule.steps} steps, in compiled loops"]
     judged = baseline_s
-    if schedule.points == 2 and schedule.complex_throughout:
+    if isinstance(timed, PublishedSchedule) and timed.points == 2 and timed.complex_throughout:
         tell("the same without complex numbers")
         judged = _baseline(benchmark, dataclasses.replace(timed, complex_throughout=False), net, x, y)[1]
         row["real_baseline_step_s"] = longer * judged
@@ -201,18 +244,25 @@ def _gradients(net: LayeredNetwork, batches: list[Batch], estimator: Holomorphic
 
 
 def _baseline(
-    benchmark: ConvnetBenchmark, schedule: PublishedSchedule, net: LayeredNetwork, x: jax.Array, y: jax.Array
+    benchmark: ConvnetBenchmark,
+    schedule: PublishedSchedule | PublishedField,
+    net: LayeredNetwork,
+    x: jax.Array,
+    y: jax.Array,
 ) -> tuple[CompiledFunction, float, LayeredNetwork]:
     """Compile a step of the published schedule and time it; return its gradient too."""
 
     def step(net: LayeredNetwork, x: jax.Array, y: jax.Array) -> tuple[LayeredNetwork, LayeredNetwork]:
         target = jax.nn.one_hot(y, net.classes, dtype=x.dtype)
+        if isinstance(schedule, PublishedField):
+            return published_field.published_field_step(net, x, target, schedule)
         return published.published_step(net, x, target, schedule, unroll=False)
 
-    kind = "complex" if schedule.complex_throughout else "real"
-    source = f"{schedule!r}\n{inspect.getsource(published)}"
+    field = isinstance(schedule, PublishedField)
+    kind = f"field{schedule.samples}" if field else "complex" if schedule.complex_throughout else "real"
+    source = f"{schedule!r}\n{inspect.getsource(published)}\n{inspect.getsource(published_field)}"
     # Weights are arguments: networks of one shape share the executable.
-    compiled = compile_stored(f"convnet-n{schedule.points}-{kind}-baseline", step, net, x, y, source=source)
+    compiled = compile_stored(f"convnet-n{benchmark.points}-{kind}-baseline", step, net, x, y, source=source)
     results: list[Any] = []
 
     def run() -> Any:

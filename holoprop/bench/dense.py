@@ -24,8 +24,8 @@ from holoprop.bench.published import PublishedSchedule
 from holoprop.bench.quoted import Quoted, baseline_note
 from holoprop.bench.row import Notice, Row
 from holoprop.gradient.agreement import alignment
-from holoprop.gradient.exact import Implicit
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.implicit import Implicit
 from holoprop.network.build import mlp
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.plain import Alternating

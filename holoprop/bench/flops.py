@@ -28,8 +28,11 @@ read once and written once. Everything else might stay in caches.
 import dataclasses
 import math
 
+import jax
+
 from holoprop.network.base import parameter_dtype
-from holoprop.network.connection import AbstractConnection, Conv, Dense
+from holoprop.network.connection import AbstractConnection, Dense
+from holoprop.network.conv import Conv
 from holoprop.network.layered import LayeredNetwork
 
 
@@ -49,17 +52,21 @@ class Flops:
     **Attributes:**
 
     - `input_drive`: of the product of the input with the first weights, `2 n_0 m_0`.
-    - `inner`: of one product with all weights between settled layers, `2 Σ_{l≥1} n_l m_l`, real.
+    - `inner`: of one product with all weights between settled layers, `2 Σ_{l≥1} n_l m_l`, real; where the way back
+      needs a product of its own (free feedback with nonlinear pooling), of both.
+    - `returned`: of all transposed products, the way back; with tied feedback as many.
     - `recalled`: of those of them that nonlinear pooling asks for again on the way down.
     - `logits`: of the product with the readout's weights, `2 n_L K`, real.
     - `weights`: how many numbers the connections between settled layers hold.
     - `activities`, `products`, `clamped`: how many numbers one sample's layers hold, the products that the next sweep
       looks at, and the input's drive.
     - `itemsize`: bytes of a real number.
+    - `energy`: whether the gradient is read off every nudged state, or, of a vector field, off the free one.
     """
 
     input_drive: int
     inner: int
+    returned: int
     recalled: int
     logits: int
     weights: int
@@ -67,6 +74,7 @@ class Flops:
     products: int
     clamped: int
     itemsize: int
+    energy: bool = True
 
     @classmethod
     def of(cls, net: LayeredNetwork) -> "Flops":
@@ -79,18 +87,20 @@ class Flops:
         return cls(
             input_drive=counts[0],
             inner=sum(counts[1:]),
+            returned=sum(map(_returned, settled)),
             recalled=sum(count for count, each in zip(counts[1:], settled, strict=True) if each.recalls_product),
             logits=2 * math.prod(net.readout.weight.shape),
-            weights=sum(math.prod(each.weight.shape) for each in settled if isinstance(each, Dense | Conv)),
+            weights=sum(leaf.size for each in settled for leaf in jax.tree.leaves(each) if leaf.ndim > 1),
             activities=sum(map(math.prod, net.layer_shapes)),
             products=sum(math.prod(net.connections[i].product_shape) for i in net.kept_products),
             clamped=math.prod(net.layer_shapes[0]),
             itemsize=parameter_dtype(net).itemsize,
+            energy=net.is_energy,
         )
 
     def sweep(self, *, nudged: bool = False, complex_state: bool = False) -> int:
         """Of one update of every settled layer; the input's drive is not part of it."""
-        return (2 if complex_state else 1) * (2 * self.inner + (2 * self.logits if nudged else 0))
+        return (2 if complex_state else 1) * (self.inner + self.returned + (2 * self.logits if nudged else 0))
 
     def sweep_bytes(self, *, batch: int, points: int = 1, complex_state: bool = False) -> int:
         """Return the least that a sweep of a batch, at so many points at once, reads and writes, in bytes."""
@@ -104,8 +114,15 @@ class Flops:
         What the points send to the first layer is summed before the product with the real input. A complex product of
         activities of which only the real part is wanted is two real ones; the readout's needs the logits before.
         """
+        if not self.energy:
+            # At the free state: the products, where pooling asks for them, then a product for each weight.
+            return self.input_drive + self.recalled + self.inner + self.returned + 2 * self.logits
         once = self.inner + self.recalled + 2 * self.logits
         return self.input_drive + (real_points + 2 * complex_points) * once
+
+    def homeostasis(self, *, samples: int) -> int:
+        """Of the penalty's gradient, local form: for each random vector both directions' products, and as many back."""
+        return 4 * samples * self.returned
 
     def training_step(self, *, batch: int, sweeps: Sweeps, real_points: int, complex_points: int) -> int:
         """Of a whole contour step on a batch: input drive, all sweeps, logits at rest, gradient."""
@@ -125,3 +142,10 @@ def _product(index: int, connection: AbstractConnection) -> int:
         return 2 * math.prod(connection.product_shape) * math.prod(connection.kernel.shape[:3])
     kind = type(connection).__name__
     raise ValueError(f"the FLOP model knows dense connections and convolutions, but connections[{index}] is a {kind}")
+
+
+def _returned(connection: AbstractConnection) -> int:
+    if isinstance(connection, Conv):
+        rows, columns = connection.product_shape[:2]
+        return 2 * rows * columns * math.prod(connection.kernel_back.shape)
+    return _product(0, connection)

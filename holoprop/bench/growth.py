@@ -20,7 +20,7 @@ from holoprop.bench.machine import time_in_turns
 from holoprop.bench.row import Notice, render_table, show_time
 from holoprop.gradient.contour import settled_points
 from holoprop.gradient.holomorphic import Holomorphic
-from holoprop.network.build import convnet
+from holoprop.network.build_conv import convnet
 from holoprop.settling.plain import Alternating
 
 _FREE, _NUDGED = 4, 2

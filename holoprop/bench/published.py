@@ -28,7 +28,8 @@ from jaxtyping import Array, Float, Inexact
 
 from holoprop.network.activation import DoubleSilu, Sigmoid
 from holoprop.network.base import State, complex_dtype, parameter_dtype
-from holoprop.network.connection import AbstractConnection, Conv, Dense
+from holoprop.network.connection import AbstractConnection, Dense
+from holoprop.network.conv import Conv
 from holoprop.network.cost import CrossEntropy
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import AbstractPooling, SoftmaxPooling
@@ -82,7 +83,7 @@ def potential(
     """Return `Φ = Σ_l s_{l+1}·forward_l(s_l) − β C(o, y)` of one sample; all arrays, parameters too, of one dtype."""
     value = jnp.zeros((), x.dtype)
     for connection, below, above in zip(net.connections, (x, *s[:-1]), s, strict=True):
-        value = value + jnp.sum(above * _forward(connection, below))
+        value = value + jnp.sum(above * forward_map(connection, below))
     logits = s[-1].ravel() @ net.readout.weight + net.readout.bias
     shift = lax.stop_gradient(jnp.max(logits.real)).astype(logits.dtype)
     log_softmax = logits - shift - jnp.log(jnp.sum(jnp.exp(logits - shift)))
@@ -145,7 +146,7 @@ def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSched
         drive = jax.grad(potential, argnums=2, holomorphic=jnp.iscomplexobj(inputs))
 
         def update(s: State) -> State:
-            return tuple(_activity(net, a) for a in drive(typed, inputs, s, target, nudge))
+            return tuple(activity(net, a) for a in drive(typed, inputs, s, target, nudge))
 
         s = tuple(layer.astype(dtype) for layer in s)
         if not unroll:
@@ -168,18 +169,20 @@ def _of_sample(net: LayeredNetwork, x: Array, y: Array, schedule: PublishedSched
     return jax.tree.map(lambda t: t / schedule.points, total)
 
 
-def _forward(connection: AbstractConnection, below: Array) -> Array:
+def forward_map(connection: AbstractConnection, below: Array) -> Array:
+    """Return what a connection sends forward, of one sample: `pool(W ∗ s + b)`, or `s W + b`."""
     if isinstance(connection, Conv):
         stride = (connection.stride, connection.stride)
         product = lax.conv_general_dilated(
             below[None], connection.weight, stride, connection.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )[0]
-        return _pool(connection.pooling, product + connection.bias)
+        return pooled(connection.pooling, product if connection.bias is None else product + connection.bias)
     assert isinstance(connection, Dense)
-    return below @ connection.weight + connection.bias
+    return below @ connection.weight + (0 if connection.bias is None else connection.bias)
 
 
-def _pool(pooling: AbstractPooling | None, z: Array) -> Array:
+def pooled(pooling: AbstractPooling | None, z: Array) -> Array:
+    """Return a pooled map, by softmax pooling or not at all."""
     if pooling is None:
         return z
     assert isinstance(pooling, SoftmaxPooling)
@@ -191,7 +194,9 @@ def _pool(pooling: AbstractPooling | None, z: Array) -> Array:
     return jnp.sum(v * share, (1, 3)) / jnp.sum(share, (1, 3))
 
 
-def _activity(net: LayeredNetwork, a: Array) -> Array:
+def activity(net: LayeredNetwork, a: Array) -> Array:
+    """Return `σ(a)`, for the two activations of the papers."""
+
     def logistic(z: Array) -> Array:
         return 1 / (1 + jnp.exp(-z))
 
@@ -204,6 +209,8 @@ def _check(net: LayeredNetwork) -> None:
     pools = [each.pooling for each in net.connections if isinstance(each, Conv) and each.pooling is not None]
     parts = [*net.connections, *pools, net.activation, net.cost]
     known = (Dense, Conv, SoftmaxPooling, Sigmoid, DoubleSilu, CrossEntropy)
+    if not net.is_energy:
+        raise ValueError("the published schedule of P1 is that of energy networks, and this one has free feedback")
     if net.edges is not None or not all(isinstance(part, known) for part in parts):
         names = ", ".join(type(part).__name__ for part in parts)
         raise ValueError(

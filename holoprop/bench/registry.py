@@ -3,13 +3,13 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from holoprop.bench.convolutional import FULL_SIZE, run_convnet
+from holoprop.bench.convolutional import FREE_FEEDBACK, FULL_SIZE, run_convnet
 from holoprop.bench.dense import TABLE_1, TABLE_1_MIXED, run_mlp
 from holoprop.bench.row import Notice, Row
 
 _BENCHMARKS: dict[str, Callable[[Notice], Row]] = {
     **{benchmark.name: functools.partial(run_mlp, benchmark) for benchmark in (TABLE_1, TABLE_1_MIXED)},
-    **{benchmark.name: functools.partial(run_convnet, benchmark) for benchmark in FULL_SIZE},
+    **{benchmark.name: functools.partial(run_convnet, benchmark) for benchmark in (*FULL_SIZE, *FREE_FEEDBACK)},
 }
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Array
 from holoprop.bench.flops import Flops
 from holoprop.gradient.contour import half_circle
 from holoprop.network.base import initial_state, parameter_dtype
-from holoprop.network.connection import Conv
+from holoprop.network.conv import Conv
 from holoprop.network.convolution import convolve, convolve_transposed
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.fixed_point import FixedPoint
@@ -91,14 +91,17 @@ def _rate(problem: FixedPoint, solver: AbstractSolver) -> SweepRate:
         if not isinstance(connection, Conv):
             raise ValueError(f"bare convolutions are of convolutional networks, but connections[{i}] is none")
         bare |= {f"{i}/{name}": run for name, run in _bare(connection, maps).items()}
-    return SweepRate({"sweeps": lambda: sweeps(problem), **bare}, _SWEEPS * samples * sweep, 2 * maps * flops.inner)
+    return SweepRate(
+        {"sweeps": lambda: sweeps(problem), **bare}, _SWEEPS * samples * sweep, maps * (flops.inner + flops.returned)
+    )
 
 
 def _bare(connection: Conv, maps: int) -> dict[str, Callable[[], Any]]:
     """Return both directions of a convolution of so many maps, in two ways each."""
-    dtype, kernel, (stride, padding) = parameter_dtype(connection), connection.kernel, connection.convolution
+    dtype, (stride, padding) = parameter_dtype(connection), connection.convolution
+    forward, back = connection.product_kernel, connection.kernel_back
     below = jax.random.normal(jax.random.key(0), (maps, *connection.source_shape), dtype)
-    above = jax.random.normal(jax.random.key(1), (maps, *connection.product_shape), dtype)
+    above = jax.random.normal(jax.random.key(1), (maps, *connection.product_shape[:2], back.shape[3]), dtype)
 
     def library(s: Array, weight: Array) -> Array:
         return lax.conv_general_dilated(
@@ -115,13 +118,13 @@ def _bare(connection: Conv, maps: int) -> dict[str, Callable[[], Any]]:
         return jax.vmap(lambda each: convolve_transposed(each, weight, stride, padding, connection.size))(y)
 
     ways = {
-        "up/library": (library, below),
-        "up/package": (package, below),
-        "down/library": (turned, above),
-        "down/package": (package_turned, above),
+        "up/library": (library, below, forward),
+        "up/package": (package, below, forward),
+        "down/library": (turned, above, back),
+        "down/package": (package_turned, above, back),
     }
 
-    def runner(function: Callable[[Array, Array], Array], argument: Array) -> Callable[[], Any]:
+    def runner(function: Callable[[Array, Array], Array], argument: Array, kernel: Array) -> Callable[[], Any]:
         compiled = jax.jit(function)
         return lambda: compiled(argument, kernel)
 

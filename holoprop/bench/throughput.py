@@ -23,14 +23,14 @@ from holoprop.bench.machine import gemm, time_in_turns
 from holoprop.bench.row import Notice, render_table, show_time
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.holomorphic import Holomorphic
-from holoprop.network.build import convnet
+from holoprop.network.build_conv import convnet
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.mixed import Mixed
 from holoprop.settling.plain import Alternating
 from holoprop.settling.solver import AbstractSolver
 
 PRECISIONS = {"float32": "float32", "tensorfloat32": "tensorfloat32", "mixed": "float32"}
-"""What can be measured, the second on GPUs only, and the `default_matmul_precision` of JAX by which each is computed."""
+"""What can be measured, the second on GPUs only, and JAX's `default_matmul_precision` by which each is computed."""
 
 
 @dataclasses.dataclass(frozen=True)

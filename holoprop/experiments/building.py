@@ -20,13 +20,15 @@ from holoprop.experiments.config_error import ConfigError
 from holoprop.experiments.data_config import DataConfig
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
-from holoprop.gradient.exact import Backpropagation, Implicit, Unrolled
 from holoprop.gradient.finite_difference import Centered, OneSided
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.implicit import ForwardResponse, Implicit
 from holoprop.gradient.nudged import nudged_default
 from holoprop.gradient.oscillation import OnlineOscillation, Oscillation
 from holoprop.gradient.stencil import Stencil
-from holoprop.network.build import convnet, feedforward, mlp, resnet
+from holoprop.gradient.unrolled import Backpropagation, Unrolled
+from holoprop.network.build import feedforward, loop_mlp, mlp
+from holoprop.network.build_conv import convnet, resnet
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import SoftmaxPooling, pooling_named
 from holoprop.settling.anderson import Anderson
@@ -34,6 +36,8 @@ from holoprop.settling.mixed import Mixed
 from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.time_stepping import Noise, TimeSteps
+from holoprop.symmetry.homeostatic import Homeostatic
+from holoprop.symmetry.kolen_pollack import KolenPollack
 
 # `fit` folds step numbers into the seed's key; this is none of them, so the weights share no randomness with a step.
 _WEIGHTS = 2**32 - 1
@@ -67,10 +71,10 @@ def build_experiment(config: Config) -> Experiment:
     train = _shortened(dataset.train, config.data.train_limit)
     test = _shortened(dataset.test, config.data.test_limit)
     steps = config.training.epochs * (len(train) // config.training.batch_size)
-    estimator = build_estimator(config.estimator, mixed=config.network.dtype == "mixed")
+    estimator = build_estimator(config.estimator, steps=steps, mixed=config.network.dtype == "mixed")
     if isinstance(estimator, AbstractContinualEstimator):
         steps *= estimator.updates
-    flat = config.network.kind == "mlp"
+    flat = config.network.hidden is not None
 
     def arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
         return split.inputs(flatten=flat, mean=config.data.mean, std=config.data.std), split.labels
@@ -111,16 +115,18 @@ def build_network(config: Config, image_shape: tuple[int, int, int], classes: in
         "key": jax.random.fold_in(jax.random.key(config.training.seed), _WEIGHTS),
         **_given(start=network.start),
     }
-    net = _energy_network(network, image_shape, classes, common)
-    return net if network.feedback else feedforward(net, activation=network.activation)
+    net = _network(network, image_shape, classes, common)
+    return feedforward(net, activation=network.activation) if network.feedback == "off" else net
 
 
-def _energy_network(
+def _network(
     network: NetworkConfig, image_shape: tuple[int, int, int], classes: int, common: dict[str, Any]
 ) -> LayeredNetwork:
-    if network.kind == "mlp":
-        assert network.hidden is not None
-        return mlp(math.prod(image_shape), network.hidden, classes, **common)
+    if network.feedback == "free":
+        common |= {"feedback": "free", **_given(angle=network.angle)}
+    if network.hidden is not None:
+        dense = loop_mlp if network.kind == "loop_mlp" else mlp
+        return dense(math.prod(image_shape), network.hidden, classes, **common)
     assert network.channels is not None
     if network.kind == "resnet":
         shape = _given(kernel=network.kernel, blocks=network.blocks, strength=network.strength)
@@ -136,8 +142,25 @@ def _energy_network(
         raise ConfigError(f"network.channels: {error}") from None
 
 
-def build_estimator(estimator: EstimatorConfig, *, mixed: bool = False) -> AbstractEstimator:
-    """Return the estimator with its solvers, in mixed precision if so asked and they settle to a tolerance."""
+def build_estimator(estimator: EstimatorConfig, *, steps: int = 1, mixed: bool = False) -> AbstractEstimator:
+    """Return the estimator with its solvers, and what is done to its gradient for the sake of symmetry.
+
+    **Arguments:** `steps`: of the run, over which a schedule falls; `mixed`: whether solvers that settle to a tolerance
+    do so in mixed precision.
+    """
+    built = _estimator(estimator, mixed=mixed)
+    if estimator.kolen_pollack is not None:
+        built = KolenPollack(estimator=built, decay=estimator.kolen_pollack)
+    if estimator.homeostasis is not None:
+        weight: Any = estimator.homeostasis
+        if estimator.homeostasis_schedule == "cosine":
+            weight = cosine_schedule(weight, steps)
+        own = _given(samples=estimator.homeostasis_samples, form=estimator.homeostasis_form)
+        built = Homeostatic(estimator=built, weight=weight, **own)
+    return built
+
+
+def _estimator(estimator: EstimatorConfig, *, mixed: bool) -> AbstractEstimator:
     solver: AbstractSolver = _solver(estimator, estimator.tolerance, estimator.max_steps)
     if mixed:
         solver = Mixed(solver)
@@ -147,6 +170,8 @@ def build_estimator(estimator: EstimatorConfig, *, mixed: bool = False) -> Abstr
     common: dict[str, Any] = {"solver": solver, "unsettled": estimator.unsettled}
     if estimator.name == "implicit":
         return Implicit(**common)
+    if estimator.name == "forward_response":
+        return ForwardResponse(**common)
     if estimator.name == "backpropagation":
         return Backpropagation(**common)
     if estimator.name == "unrolled":
@@ -157,7 +182,8 @@ def build_estimator(estimator: EstimatorConfig, *, mixed: bool = False) -> Abstr
     if estimator.name in ("oscillation", "online_oscillation"):
         turning = OnlineOscillation if estimator.name == "online_oscillation" else Oscillation
         circle = {"points": estimator.points, "radius": estimator.radius, "periods": estimator.periods}
-        return turning(**common, **_given(**circle, **stepping))
+        return turning(**common, **_given(form=estimator.form, **circle, **stepping))
+    common |= _given(form=estimator.form, asymmetry=estimator.asymmetry)
     given = _given(tolerance=estimator.nudged_tolerance, max_steps=estimator.nudged_max_steps)
     if given:
         nudged = nudged_default(solver)
@@ -215,7 +241,7 @@ def _uniform_optimizer(
     """One learning rate and one weight decay for all parameters."""
     rate: optax.ScalarOrSchedule = peak
     if optimizer.schedule == "cosine":
-        rate = _cosine(peak, steps)
+        rate = cosine_schedule(peak, steps)
     if optimizer.name == "adam":
         return optax.adam(rate)
     if optimizer.name == "adamw":
@@ -226,7 +252,9 @@ def _uniform_optimizer(
     return optax.chain(*parts, optax.scale_by_learning_rate(rate))
 
 
-def _cosine(rate: float, steps: int) -> optax.Schedule:
+def cosine_schedule(rate: float, steps: int) -> optax.Schedule:
+    """Return the schedule `½ (1 + cos πt/steps) · rate`."""
+
     # Optax's own mixes dtypes, which JAX's strict promotion refuses.
     def schedule(step: Any) -> Any:
         turn = jnp.minimum(jnp.asarray(step), steps).astype(float) * (np.pi / steps)

@@ -12,78 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from holoprop.experiments.config_error import ConfigError, complaint
 from holoprop.experiments.data_config import DataConfig
-from holoprop.experiments.section import AS_TUPLE, Count, Finite, Layers, NotNegative, Positive, Section
+from holoprop.experiments.network_config import NetworkConfig
+from holoprop.experiments.section import AS_TUPLE, Count, Finite, NotNegative, Positive, Section
 from holoprop.experiments.variants import VARIANTS, completed
 from holoprop.network.activation import ACTIVATIONS
-
-Padding = Literal["SAME", "VALID"]
-
-
-class NetworkConfig(Section, frozen=True):
-    """`[network]`: what settles."""
-
-    kind: Literal["mlp", "convnet", "resnet"] = "mlp"
-    """Dense layers, convolutions, or convolutions with residual connections; feedback is tied."""
-    hidden: Layers | None = None
-    """Units in each settled layer (mlp)."""
-    channels: Layers | None = None
-    """Channels of each settled layer (convnet), or of each stage (resnet)."""
-    kernel: Count | None = None
-    """Side of the square kernels (convnet, resnet)."""
-    blocks: Count | None = None
-    """Residual blocks in each stage (resnet)."""
-    strength: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """Of connections that skip, in drive per activity (resnet)."""
-    padding: Annotated[tuple[Padding, ...], Field(min_length=1), AS_TUPLE] | None = None
-    """Of each convolution; without it SAME, but VALID in the last (convnet)."""
-    pools: Annotated[tuple[Count, ...], AS_TUPLE] | None = None
-    """The convolutions, from 1, that are followed by pooling; without it all of them (convnet)."""
-    pooling: Literal["softmax", "average", "max"] | None = None
-    """How 2×2 windows are pooled (convnet)."""
-    temperature: Positive | None = None
-    """Of softmax pooling; without it 1 (convnet)."""
-    start: Literal["zeros", "feedforward"] | None = None
-    """Where settling begins; without it zeros (mlp), or one pass without feedback (convnet, resnet); oscillations begin
-    at zeros."""
-    feedback: bool = True
-    """Whether layers are driven from above; without, the network is feed-forward, for backpropagation or implicit."""
-    activation: Literal["sigmoid", "double_silu", "tanh", "silu", "softplus", "hard_sigmoid", "relu"] = "sigmoid"
-    """The activation of every layer."""
-    cost: Literal["cross_entropy", "squared_error"] = "cross_entropy"
-    """The cost of the readout."""
-    weight_scale: NotNegative = 1.0
-    """Factor on every initial weight."""
-    weight_std: NotNegative | None = None
-    """Standard deviation of the initial weights in place of 1/√fan-in."""
-    dtype: Literal["float32", "mixed", "float64"] = "float32"
-    """Precision of parameters and states; "mixed" is float32 whose first sweeps multiply in bfloat16."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, given: Any) -> Any:
-        return completed(given, "network", "kind")
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> "NetworkConfig":
-        key, layers = ("hidden", self.hidden) if self.kind == "mlp" else ("channels", self.channels)
-        if layers is None:
-            raise ValueError(f"network.{key} is missing: give a list, not empty, of which each is an integer ≥ 1")
-        if self.padding is not None and len(self.padding) != len(layers):
-            raise ValueError(f"network.padding must be one for each of the {len(layers)} convolutions")
-        if self.pools is not None and max(self.pools, default=1) > len(layers):
-            raise ValueError(f"network.pools must be numbers of convolutions, 1 … {len(layers)}, got {max(self.pools)}")
-        if self.temperature is not None and self.pooling != "softmax":
-            raise ValueError(
-                f"network.temperature = {self.temperature:g} has no meaning with network.pooling = {self.pooling!r}, "
-                "only with 'softmax'"
-            )
-        return self
-
-    @property
-    def connections(self) -> int:
-        """The number of connections, the one from the input included."""
-        layers = self.hidden or self.channels or ()
-        return 1 + 3 * len(layers) * (self.blocks or 1) if self.kind == "resnet" else len(layers)
 
 
 class EstimatorConfig(Section, frozen=True):
@@ -98,6 +30,7 @@ class EstimatorConfig(Section, frozen=True):
         "online_oscillation",
         "continual",
         "implicit",
+        "forward_response",
         "backpropagation",
         "unrolled",
     ] = "holomorphic"
@@ -109,8 +42,8 @@ class EstimatorConfig(Section, frozen=True):
     points_per_batch: Count | None = None
     """So many points settle at once, to bound the memory; without it all of them (holomorphic)."""
     gradient_tolerance: Positive | None = None
-    """The relative error that is good enough: leads an automatic circle, or else how far states settle that are given no
-    tolerance (holomorphic)."""
+    """The relative error that is good enough: leads an automatic circle, or else how far states settle that are given
+    no tolerance (holomorphic)."""
     beta: Finite | None = None
     """The nudge (one_sided, continual: not 0; centered, stencil: positive, the largest)."""
     dwell: Count | None = None
@@ -146,6 +79,20 @@ class EstimatorConfig(Section, frozen=True):
     """The tolerance of nudged states; without it that of the free one."""
     nudged_max_steps: Count | None = None
     """The step limit of nudged states; without it that of the free one, with anderson at most 60."""
+    form: Literal["energy", "vector-field"] | None = None
+    """What the gradient is read off; without it the energy, where there is one (estimators that nudge)."""
+    asymmetry: Literal["ignore", "correct"] | None = None
+    """Whether nudged states respond as the network does, or as errors do (estimators with a free and nudged states)."""
+    homeostasis: NotNegative | None = None
+    """Weight of the homeostatic penalty, the Jacobian's asymmetry per neuron, in the gradient; without it none."""
+    homeostasis_samples: Count | None = None
+    """Random vectors for each sample that it is estimated with; without it 5."""
+    homeostasis_form: Literal["local", "jacobian"] | None = None
+    """How it is estimated: connection by connection, the default, or as P2 does."""
+    homeostasis_schedule: Literal["constant", "cosine"] | None = None
+    """Whether its weight stays, the default, or falls to 0 over the run along half a cosine."""
+    kolen_pollack: NotNegative | None = None
+    """Decay of forward and feedback weights, which then share the forward gradient; without it they do not."""
     unsettled: Literal["mask", "keep", "raise"] = "mask"
     """What happens to samples that do not settle."""
 
@@ -187,6 +134,27 @@ class EstimatorConfig(Section, frozen=True):
                 raise ValueError(
                     f"estimator.radius must be a number > 0 for estimator.name = {self.name!r}, got 'auto'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_symmetry(self) -> "EstimatorConfig":
+        for key in ("homeostasis_samples", "homeostasis_form", "homeostasis_schedule"):
+            if getattr(self, key) is not None and self.homeostasis is None:
+                raise ValueError(f"estimator.{key} has no meaning without estimator.homeostasis, a weight")
+        for key in ("homeostasis", "kolen_pollack"):
+            if getattr(self, key) is not None and self.name in ("online_oscillation", "continual", "backpropagation"):
+                raise ValueError(f"estimator.{key} does not go with estimator.name = {self.name!r}: leave it out")
+        if self.gradient_tolerance is not None and self.radius != "auto":
+            given = {"nudged_tolerance": self.nudged_tolerance, "tolerance": self.tolerance, "steps": self.nudged_steps}
+            if any(value is not None for value in given.values()):
+                raise ValueError(
+                    "estimator.gradient_tolerance leads the tolerance of nudged states on a fixed circle: leave out "
+                    "estimator.tolerance, nudged_tolerance and nudged_steps"
+                )
+        if self.form == "energy" and self.asymmetry == "correct":
+            raise ValueError(
+                "estimator.asymmetry = 'correct' has nothing to correct with estimator.form = 'energy': leave one out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -304,16 +272,7 @@ class Config(Section, frozen=True):
                     f"optimizer.{key} must be one for each of {connections} connections and the readout, "
                     f"{connections + 1} in all, got {len(values)}"
                 )
-        exact = ("backpropagation", "implicit", "unrolled")
-        if not self.network.feedback and self.estimator.name not in exact:
-            raise ValueError(
-                f"network.feedback = false leaves no energy, which estimator.name = {self.estimator.name!r} needs: use "
-                f"one of {', '.join(exact)}"
-            )
-        if not self.network.feedback and self.network.start is not None:
-            raise ValueError(
-                f"network.start = {self.network.start!r} has no meaning with network.feedback = false: leave it out"
-            )
+        self._check_feedback()
         stepped = self.estimator.free_steps is not None or self.estimator.name in (
             "oscillation",
             "online_oscillation",
@@ -325,11 +284,6 @@ class Config(Section, frozen=True):
                 "network.dtype = 'mixed' is for states that settle to a tolerance, and "
                 f"estimator.name = {self.estimator.name!r} takes time steps, or none: use 'float32'"
             )
-        if self.network.feedback and self.estimator.name == "backpropagation":
-            raise ValueError(
-                "estimator.name = 'backpropagation' is of feed-forward networks: set network.feedback = false, or use "
-                "'implicit', the exact gradient of a network that settles"
-            )
         size, samples = self.training.batch_size, self.data.train_samples
         if size > samples:
             raise ValueError(
@@ -337,6 +291,45 @@ class Config(Section, frozen=True):
                 f"got {size}"
             )
         return self
+
+    def _check_feedback(self) -> None:
+        network, estimator = self.network, self.estimator
+        if network.feedback == "off":
+            if estimator.name not in ("backpropagation", "implicit", "unrolled"):
+                raise ValueError(
+                    f"network.feedback = 'off' leaves nothing to settle, which estimator.name = {estimator.name!r} "
+                    "needs: use one of backpropagation, implicit, unrolled"
+                )
+            if network.start is not None:
+                raise ValueError(
+                    f"network.start = {network.start!r} has no meaning with network.feedback = 'off': leave it out"
+                )
+        elif estimator.name == "backpropagation":
+            raise ValueError(
+                "estimator.name = 'backpropagation' is of feed-forward networks: set network.feedback = 'off', or use "
+                "'implicit', the exact gradient of a network that settles"
+            )
+        if network.has_potential or network.feedback == "off":
+            for key in ("homeostasis", "kolen_pollack"):
+                if getattr(estimator, key) is not None:
+                    raise ValueError(
+                        f"estimator.{key} is of networks that settle without symmetric weights: use network.kind = "
+                        "'mlp' or 'convnet' with network.feedback = 'free'"
+                    )
+            if estimator.asymmetry == "correct":
+                raise ValueError(
+                    "estimator.asymmetry = 'correct' has nothing to correct in a network with symmetric weights: leave "
+                    "it out"
+                )
+            return
+        if estimator.form == "energy" or estimator.name in ("online_oscillation", "continual"):
+            what = "form = 'energy'" if estimator.form == "energy" else f"name = {estimator.name!r}"
+            raise ValueError(
+                f"estimator.{what} needs a potential, which this network does not have: use estimator.name = "
+                "'holomorphic' or 'oscillation' with estimator.form = 'vector-field'"
+            )
+        if network.feedback != "free" and estimator.kolen_pollack is not None:
+            raise ValueError("estimator.kolen_pollack is of free feedback weights, which a loop does not have")
 
     def to_toml(self) -> str:
         """Return the configuration as TOML that `load_config` reads back to an equal one; unset keys are left out."""

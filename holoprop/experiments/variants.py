@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 _NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
+_FORMS: dict[str, Any] = {"form": None, "asymmetry": "ignore"}
 _STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": None, "window": None}
 _TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("network", "kind"): {
-        "mlp": {"hidden": None},
+        "mlp": {"hidden": None, "feedback": "tied", "angle": None},
+        "loop_mlp": {"hidden": None},
         "convnet": {
             "channels": None,
             "kernel": 3,
@@ -16,8 +18,10 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "pools": None,
             "pooling": "softmax",
             "temperature": None,
+            "feedback": "tied",
+            "angle": None,
         },
-        "resnet": {"channels": None, "kernel": 3, "blocks": 1, "strength": 0.5},
+        "resnet": {"channels": None, "kernel": 3, "blocks": 1, "strength": 0.5, "feedback": "tied"},
     },
     ("estimator", "name"): {
         "holomorphic": {
@@ -25,16 +29,18 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "radius": "auto",
             "gradient_tolerance": None,
             "points_per_batch": None,
+            **_FORMS,
             **_NUDGED,
             **_STEPPED,
         },
-        "one_sided": {"beta": 0.1, **_NUDGED, **_STEPPED},
-        "centered": {"beta": 0.1, **_NUDGED, **_STEPPED},
-        "stencil": {"points": 4, "beta": 0.1, **_NUDGED},
-        "oscillation": _TURNING,
+        "one_sided": {"beta": 0.1, **_FORMS, **_NUDGED, **_STEPPED},
+        "centered": {"beta": 0.1, **_FORMS, **_NUDGED, **_STEPPED},
+        "stencil": {"points": 4, "beta": 0.1, **_FORMS, **_NUDGED},
+        "oscillation": {**_TURNING, "form": None},
         "online_oscillation": _TURNING,
         "continual": {"beta": 0.1, "stretches": 20, "dwell": 1, "dt": 1.0, "noise": None},
         "implicit": {},
+        "forward_response": {},
         "backpropagation": {},
         "unrolled": {"steps": 100},
     },

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from holoprop.gradient.certificate import extrapolate
 from holoprop.gradient.circle import Circle, arrived
 from holoprop.gradient.expectation import OUTSIDE, Expectation
+from holoprop.gradient.spectrum import extrapolate
 from holoprop.gradient.turn import deviation_in_coefficient
 
 _CHANCE = 4.0

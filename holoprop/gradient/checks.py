@@ -43,11 +43,27 @@ def check_batch(
 def check_energy(net: AbstractNetwork, estimator: str) -> None:
     """Raise `ValueError` if `net` has no potential to differentiate."""
     if not net.is_energy:
-        forward = not getattr(net, "feedback", True)
+        refuse_feedforward(net, estimator)
         raise ValueError(
-            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is "
-            + ("feed-forward: use Backpropagation" if forward else "a vector field: use Implicit or Unrolled")
+            f"{estimator} needs an energy network (one with a potential), and {type(net).__name__} is a vector field: "
+            "use Holomorphic or Oscillation, whose form='vector-field' needs none"
         )
+
+
+def check_potential(net: AbstractNetwork, estimator: str, form: str | None) -> None:
+    """Raise `ValueError` if `net` has no potential and `form` is that of the energy, or nothing there settles."""
+    refuse_feedforward(net, estimator)
+    if form == "energy" and not net.is_energy:
+        raise ValueError(
+            f"form='energy' needs a potential, and {type(net).__name__} is a vector field: use form='vector-field'"
+        )
+
+
+def refuse_feedforward(net: AbstractNetwork, estimator: str) -> None:
+    """Raise `ValueError` if `net` is a feed-forward network, which does not settle."""
+    # Not by truth: a network of somebody else's may have weights of that name.
+    if getattr(net, "feedback", True) is False:
+        raise ValueError(f"{estimator} needs a network that settles, and this one is feed-forward: use Backpropagation")
 
 
 def check_holomorphic(net: AbstractNetwork, points: int | Literal["auto"]) -> None:

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
-from holoprop.gradient.certificate import Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle, settled_points
 from holoprop.gradient.nudged import in_pieces, mismatch, repeat, settle_nudged
+from holoprop.gradient.spectrum import Spectrum, circle_spectrum
 from holoprop.gradient.turn import nudges, turn, turn_spectrum
 from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
@@ -95,7 +95,7 @@ def _polished(
     """
 
     def two_sweeps(betas: Array, state: State) -> tuple[State, Array, Array]:
-        nudged = FixedPoint(problem.net, problem.clamped, target, betas)
+        nudged = problem.nudged(target, betas)
         once, before = nudged.sweep(nudged.carry(state))
         carry, after = nudged.sweep(once)
         return carry[: len(state)], before, after

@@ -24,8 +24,9 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import certify
 from holoprop.gradient.checks import check_amplitude, check_energy
-from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy, mean_kept, sample_weights
-from holoprop.gradient.nudged import drop, read_out, weighted_gradient
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.kept import drop, mean_kept, sample_weights
+from holoprop.gradient.nudged import read_out, weighted_gradient
 from holoprop.network.base import AbstractNetwork, State, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
@@ -228,7 +229,7 @@ class Continual(AbstractContinualEstimator):
         steps = keyed(TimeSteps(self.dwell, dt=self.dt, noise=self.noise), key, index)
         assert isinstance(steps, TimeSteps)
         beta = jnp.broadcast_to(jnp.asarray(self.beta), x.shape[:1]).astype(dtype)
-        _, rest = steps.run(FixedPoint(net, FixedPoint.of(net, x).clamped, target, beta), phase.nudged.state)
+        _, rest = steps.run(FixedPoint.of(net, x).nudged(target, beta), phase.nudged.state)
         kept = self._kept(phase.free, rest)
         share = sample_weights(kept, dtype) / beta
         before = jnp.where(index == 0, 0, beta)

@@ -5,16 +5,17 @@ pytree of the network's own type, the gradient of the mean loss over the samples
 """
 
 import abc
+import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.certificate import Certificate
 from holoprop.gradient.checks import check_batch
-from holoprop.network.base import AbstractNetwork, Inputs, Targets
+from holoprop.network.base import AbstractNetwork, Inputs, State, Targets
 from holoprop.settling.rest import Rest, UnsettledError, require_settled
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.substrate import Substrate
@@ -35,6 +36,9 @@ class Estimate(eqx.Module):
     - `rest`: the free `Rest`.
     - `certificate`: a `Certificate`.
     - `memory`: what the estimator wants back at the next step.
+    - `response`: layers `(batch, …)`, the vector that took the place of the error `λ`: `λ` itself of `Implicit`, and of
+      vector-field forms with `asymmetry="correct"`, else the response `δ = ds_β/dβ`; `None` in energy forms.
+    - `penalty`: scalar, of estimators that add one to the gradient (`Homeostatic`), without its weight, else `None`.
     """
 
     gradient: Any
@@ -43,6 +47,12 @@ class Estimate(eqx.Module):
     rest: Rest
     certificate: Certificate
     memory: PyTree
+    response: State | None = None
+    penalty: Float[Array, ""] | None = None
+
+    def replaced(self, **changes: Any) -> "Estimate":
+        """Return the estimate with some attributes changed."""
+        return dataclasses.replace(self, **changes)
 
 
 class RealNudges(NamedTuple):
@@ -149,21 +159,29 @@ class AbstractEstimator(eqx.Module):
         return estimate
 
 
+class AbstractWrappedEstimator(AbstractEstimator):
+    """An estimator that does something to another one's estimate.
+
+    **Attributes:** `estimator`: the other one, whose solver and policy for unsettled samples hold.
+    """
+
+    estimator: eqx.AbstractVar[AbstractEstimator]
+
+    @property
+    def solver(self) -> AbstractSolver:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of `estimator`."""
+        return self.estimator.solver
+
+    @property
+    def unsettled(self) -> Unsettled:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of `estimator`."""
+        return self.estimator.unsettled
+
+
 def check_policy(unsettled: str) -> None:
     """Raise `ValueError` unless `unsettled` is one of the three policies."""
     if unsettled not in ("mask", "keep", "raise"):
         raise ValueError(f"unsettled must be 'mask', 'keep' or 'raise', got {unsettled!r}")
-
-
-def sample_weights(kept: Bool[Array, " batch"], dtype: jnp.dtype) -> Float[Array, " batch"]:
-    """Return `1/(number kept)` for kept samples and 0 for the others (all 0 if none is kept)."""
-    return kept.astype(dtype) / jnp.maximum(jnp.sum(kept.astype(dtype)), 1)
-
-
-def mean_kept(values: Float[Array, " batch"], kept: Bool[Array, " batch"]) -> Float[Array, ""]:
-    """Return the mean of the kept values, NaN if there is none."""
-    total = jnp.sum(jnp.where(kept, values, 0))
-    return total / jnp.sum(kept.astype(values.dtype))
 
 
 @eqx.filter_jit

@@ -6,7 +6,6 @@ The circle must not enclose a singularity of `β ↦ s_β`: beyond the radius of
 large `N` is. With `radius="auto"` each sample gets the circle that its own response calls for (`best_circle.py`).
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,13 +15,13 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from holoprop.gradient.best_circle import settle_on_best_circle
-from holoprop.gradient.certificate import certify
-from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
+from holoprop.gradient.checks import check_amplitude, check_circle, check_holomorphic, check_potential
 from holoprop.gradient.circle import settle_on_circle
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
 from holoprop.gradient.expectation import POINTS, CircleMemory, Expectation, choose_points, expect
+from holoprop.gradient.form import Asymmetry, Form, check_form, corrects, uses_energy
 from holoprop.gradient.led_tolerance import ToleranceMemory, can_be_led, led
-from holoprop.gradient.nudged import assemble, nudged_default
+from holoprop.gradient.nudged import Reading, conclude, nudged_default
 from holoprop.network.base import AbstractNetwork, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
@@ -57,13 +56,20 @@ class Holomorphic(AbstractEstimator):
       `nudged_default(solver)`. With a noisy one, `TimeSteps(steps, noise=Noise(std))`, all `N` points are visited in
       turn without reset, as in P1's noisy form, and the estimator needs a `key`.
     - `unsettled`: `"mask"`, `"keep"` or `"raise"`.
+    - `form`: `"energy"`, or `"vector-field"`, generalised EP: `δ_N = (1/N) Σ_k s_{β_k}/β_k`, and the gradient
+      `−(∂a/∂θ)ᵀ δ_N + ∂C/∂θ` at the free state; `None`: the first where the network has a potential.
+    - `asymmetry`: `"ignore"`: on a vector field the response `δ` is not the error `λ`, and the certificate says by how
+      much; `"correct"`: nudged states feel `(Jᵀ − J)(s − s_0)` besides, respond as errors do, and the estimate is exact
+      up to `O(r^N)` on any network.
     - `points_per_batch`: so many points settle at once, and enter the gradient at once; by default all of them. Fewer
       bound the memory, at the price of time. With a noisy solver points settle one by one in any case.
 
     **Raises:** `ValueError` at construction for values outside these ranges; when called, for a network without a
-    potential, or with a non-holomorphic activation and `points > 2`.
+    potential and `form="energy"`, or with a non-holomorphic activation and `points > 2`.
 
-    Source: P1 (arXiv 2209.00530), the Cauchy formula and its N-point estimate; the automatic circle is ours.
+    Source: P1 (arXiv 2209.00530), the Cauchy formula and its N-point estimate; P2 (arXiv 2309.02214), the vector-field
+    form; the correction for infinitesimal nudges is Scurria et al. 2026 (arXiv 2602.03670), on the circle it is ours,
+    as is the automatic circle.
 
     ```python
     est = hp.Holomorphic(points=4)(net, x, y)
@@ -78,9 +84,12 @@ class Holomorphic(AbstractEstimator):
     nudged_solver: AbstractSolver | None = None
     unsettled: Unsettled = "mask"
     points_per_batch: int | None = None
+    form: Form = None
+    asymmetry: Asymmetry = "ignore"
 
     def __check_init__(self) -> None:
         check_policy(self.unsettled)
+        check_form(self.form, self.asymmetry)
         check_circle(self.points)
         if isinstance(self.radius, str) and self.radius != "auto":
             raise ValueError(f"radius must be a positive number or 'auto', got {self.radius!r}")
@@ -93,8 +102,8 @@ class Holomorphic(AbstractEstimator):
             raise ValueError(f"tolerance must be positive, got {self.tolerance}")
 
     def check(self, net: AbstractNetwork) -> None:
-        """Raise `ValueError` if `net` has no potential, or no complex derivative where one is needed."""
-        check_energy(net, "Holomorphic")
+        """Raise `ValueError` if `net` has no potential, or no complex derivative, where one is needed."""
+        check_potential(net, "Holomorphic", self.form)
         check_holomorphic(net, self.points)
 
     def estimate(
@@ -112,7 +121,7 @@ class Holomorphic(AbstractEstimator):
         problem = FixedPoint.of(net, x)
         if not isinstance(self.radius, str):
             return self._on_fixed_circle(problem, x, target, key, memory)
-        free = settle_problem(problem, keyed(self.solver, key, _FREE))
+        free, problem = self._rested(problem, self.solver, key)
         memory = CircleMemory.fresh(dtype) if memory is None else memory
         expected = expect(problem, target, free, self._nudged_solver, memory)
         if isinstance(self.points, int):
@@ -123,7 +132,7 @@ class Holomorphic(AbstractEstimator):
                 estimate = self._on_circle(points, problem, x, target, free, key, memory, expected)
                 nudges = POINTS[-1] if is_noisy(self._nudged_solver) else POINTS[-1] // 2 + 1
                 certificate = estimate.certificate.padded(nudges, POINTS[-1])
-                return eqx.tree_at(lambda each: each.certificate, estimate, certificate)
+                return estimate.replaced(certificate=certificate)
 
             return settled
 
@@ -139,16 +148,24 @@ class Holomorphic(AbstractEstimator):
     ) -> Estimate:
         assert isinstance(self.points, int)
         if not self._leads:
-            free = settle_problem(problem, keyed(self.solver, key, _FREE))
+            free, problem = self._rested(problem, self.solver, key)
             return self._on_circle(self.points, problem, x, target, free, key, memory, None)
         assert self.tolerance is not None
         memory = ToleranceMemory.fresh(x.dtype) if memory is None else memory
-        solver = led(self.solver, memory.free(problem, self.tolerance, self.points))
-        follower = dataclasses.replace(self, nudged_solver=led(self._nudged_solver, memory.nudged(problem)))
-        free = settle_problem(problem, keyed(solver, key, _FREE))
+        energy = uses_energy(problem.net, self.form)
+        solver = led(self.solver, memory.free(problem, self.tolerance, self.points, energy=energy))
+        nudged_solver = led(self._nudged_solver, memory.nudged(problem))
+        # Not by its constructor, which takes a radius that is traced for what it is not.
+        follower = eqx.tree_at(lambda e: e.nudged_solver, self, nudged_solver, is_leaf=lambda leaf: leaf is None)
+        free, problem = self._rested(problem, solver, key)
         estimate = follower._on_circle(self.points, problem, x, target, free, key, None, None)
         learnt = memory.learn(problem, free, estimate.certificate, self.tolerance)
-        return eqx.tree_at(lambda each: each.memory, estimate, learnt, is_leaf=lambda leaf: leaf is None)
+        return estimate.replaced(memory=learnt)
+
+    def _rested(self, problem: FixedPoint, solver: AbstractSolver, key: PRNGKeyArray | None) -> tuple[Rest, FixedPoint]:
+        """Return the free rest states, and the problem of the nudged ones, which may respond around those."""
+        free = settle_problem(problem, keyed(solver, key, _FREE))
+        return free, problem.anchored(free.state) if corrects(problem.net, self.asymmetry) else problem
 
     @property
     def _leads(self) -> bool:
@@ -196,20 +213,18 @@ class Holomorphic(AbstractEstimator):
                 key=key,
                 points_per_batch=self.points_per_batch,
             )
-        certificate = certify(free, circle.nudged, circle.betas, self.unsettled, circle.spectrum)
-        return assemble(
-            problem.net,
+        return conclude(
+            problem,
             x,
             target,
             free,
             circle.nudged,
             circle.betas,
             circle.weights,
-            None,
-            certificate,
-            self.unsettled,
-            memory,
-            self.points_per_batch,
+            Reading(self.form, self.asymmetry, self.unsettled),
+            spectrum=circle.spectrum,
+            memory=memory,
+            points_per_batch=self.points_per_batch,
         )
 
     def init(self, net: AbstractNetwork, batch_size: int) -> CircleMemory | ToleranceMemory | None:

@@ -1,14 +1,15 @@
 """How far states settle: the certificate of one step leads the solver's tolerance in the next.
 
 With a target `ε` for the relative error of the mean gradient, of which states that are not quite at rest cause the part
-`e(τ) ∝ τ` at the solver's tolerance `τ` (residual, in units of activity),
+`e ∝ ρ`, `ρ` the residual that was reached (in units of activity), the solver's tolerance becomes
 
-    τ ← τ · ε / e,      τ_free = τ · ε^{−1/N}.
+    τ ← ρ · ε / e,      τ_free = τ · ε^{−1/N}.
 
 What a residual does to the gradient depends on how hard the samples respond, which changes as they are learned, so no
-fixed `τ` is right for a whole training. The free state may be left `ε^{−1/N}` times as far from rest, as all nudged
-states begin there and settle to `τ` themselves; at that, `ŝ_0 − s_0`, from which the certificate tells aliasing, still
-shows an aliasing of `ε` (`c_N/c_1 = ε^{(N−1)/N}` where `c_{N+1}/c_1 = ε`).
+fixed `τ` is right for a whole training. Nudged states all begin at the free one and settle to `τ` themselves, so where
+the gradient is read off them (the energy form) that may be left `ε^{−1/N}` times as far from rest; `ŝ_0 − s_0`, from
+which the certificate tells aliasing, then still shows an aliasing of `ε` (`c_N/c_1 = ε^{(N−1)/N}` where `c_{N+1}/c_1 =
+ε`). The vector-field form reads the gradient off at the free state, which then settles to `τ` as well.
 """
 
 from typing import TypeVar
@@ -52,23 +53,30 @@ class ToleranceMemory(eqx.Module):
         default = default_tolerance(problem.dtype, problem.size)
         return jnp.where(self.known, self.tolerance, jnp.asarray(default, self.tolerance.dtype))
 
-    def free(self, problem: FixedPoint, target: float, points: int) -> Float[Array, ""]:
-        """Return the tolerance of the free states, for a target error `ε` and `N` points."""
-        return self.nudged(problem) * max(target ** (-1 / points), 1.0)
+    def free(self, problem: FixedPoint, target: float, points: int, *, energy: bool) -> Float[Array, ""]:
+        """Return the tolerance of the free states, for a target error `ε`, `N` points, in the energy form or not."""
+        looser = max(target ** (-1 / points), 1.0) if energy else 1.0
+        return self.nudged(problem) * jnp.where(self.known, looser, 1.0).astype(self.tolerance.dtype)
 
     def learn(self, problem: FixedPoint, free: Rest, certificate: Certificate, target: float) -> "ToleranceMemory":
         """Return the memory after a step: the tolerance at which it would have met the target."""
         spectrum = certificate.spectrum
         assert spectrum is not None
-        used = self.nudged(problem)
-        response = jnp.where(certificate.kept, spectrum.response, 0)
-        part = jnp.sum(jnp.where(certificate.kept, spectrum.tolerance, 0) * response) / jnp.sum(response)
-        factor = jnp.clip(target / part, 1 / _FASTEST, _FASTEST)
-        size = jnp.sqrt(sum(jnp.mean(jnp.sum(s.reshape(s.shape[0], -1) ** 2, -1)) for s in free.state))
+        used, kept = self.nudged(problem), certificate.kept
+
+        def mean(values: Float[Array, " batch"], weight: Float[Array, " batch"]) -> Float[Array, ""]:
+            return jnp.sum(jnp.where(kept, values * weight, 0)) / jnp.sum(jnp.where(kept, weight, 0))
+
+        one = jnp.ones_like(spectrum.response)
+        part = mean(spectrum.tolerance, spectrum.response)
+        # The residual that was reached, not the one allowed: a sweep more or less leaves more or less of a margin.
+        reached = mean(jnp.max(certificate.point_residual, 0), one)
         least = default_tolerance(problem.dtype, problem.size)
-        # If no sample was kept nothing is known, and nothing changes.
-        tolerance = jnp.where(jnp.isfinite(factor), used * factor, used)
+        size = jnp.sqrt(sum(mean(jnp.sum(s.reshape(s.shape[0], -1) ** 2, -1), one) for s in free.state))
+        tolerance = jnp.clip(reached * target / part, used / _FASTEST, used * _FASTEST)
         tolerance = jnp.clip(tolerance, least, jnp.maximum(_LARGEST * size, least))
+        # If no sample was kept nothing is known, and nothing changes.
+        tolerance = jnp.where(jnp.isfinite(tolerance), tolerance, used)
         return ToleranceMemory(tolerance.astype(self.tolerance.dtype), jnp.ones((), bool))
 
 

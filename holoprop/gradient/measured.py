@@ -16,7 +16,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, PyTree
 
 from holoprop.gradient.certificate import certify
-from holoprop.gradient.estimate import AbstractEstimator, Estimate, mean_kept, traced_amplitude
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, traced_amplitude
+from holoprop.gradient.kept import mean_kept
 from holoprop.network.base import Inputs, Targets
 from holoprop.network.cost import one_hot
 from holoprop.settling.rest import Rest, Status, require_settled
@@ -36,6 +37,8 @@ def estimate_on_substrate(
     is not jittable is used under `jit`; `UnsettledError` with `unsettled="raise"`.
     """
     estimator.real_nudges()
+    if getattr(estimator, "form", None) == "vector-field" or getattr(estimator, "asymmetry", None) == "correct":
+        raise ValueError("a substrate tells its energy's gradient, not its drive: leave out form and asymmetry")
     if not substrate.jittable and isinstance(x, Tracer):
         raise ValueError(f"{type(substrate).__name__} is not jittable: call the estimator outside jit")
     if np.shape(y)[:1] != np.shape(x)[:1] or not np.shape(x)[:1]:

@@ -6,11 +6,11 @@ All estimators of energy networks are of the form
 
 the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is one
 reverse-mode derivative of one scalar, so that each connection's gradient is a single matrix product over all
-points and samples.
+points and samples. Without a potential the response takes the place of `∂F/∂θ` (`error_vector.py`).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,16 +18,29 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
-from holoprop.gradient.certificate import Certificate, certify, circle_spectrum
-from holoprop.gradient.estimate import Estimate, RealNudges, Unsettled, mean_kept, sample_weights
+from holoprop.gradient.asymmetry import predicted_asymmetry
+from holoprop.gradient.certificate import Certificate, certify
+from holoprop.gradient.error_vector import gradient_of_error, response_of
+from holoprop.gradient.estimate import Estimate, RealNudges, Unsettled
+from holoprop.gradient.form import Asymmetry, Form, corrects, uses_energy
+from holoprop.gradient.kept import drop, mean_kept, sample_weights
+from holoprop.gradient.spectrum import Spectrum, circle_spectrum
 from holoprop.network.base import AbstractNetwork, State, in_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint, difference
 from holoprop.settling.mixed import Mixed
 from holoprop.settling.rest import Rest
 from holoprop.settling.run import settle_problem
-from holoprop.settling.solver import AbstractSolver, where_sample
+from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.time_stepping import keyed
+
+
+class Reading(NamedTuple):
+    """How an estimate is read off its states: in which form, with or without a correction, of which samples."""
+
+    form: Form
+    asymmetry: Asymmetry
+    unsettled: Unsettled
 
 
 def estimate_from_nudges(
@@ -37,10 +50,12 @@ def estimate_from_nudges(
     nudges: RealNudges,
     solver: AbstractSolver,
     nudged_solver: AbstractSolver | None,
-    unsettled: Unsettled,
+    reading: Reading,
     key: PRNGKeyArray | None,
 ) -> Estimate:
     """Settle at real nudges and return the estimate `Σ_k w_k ∂F/∂θ(s_{β_k}, β_k) + w_0 ∂F/∂θ(s_0, 0)` over the batch.
+
+    Without a potential: that of the response `Σ_k w_k (s_{β_k} − s_0)`.
 
     **Arguments:** `nudges`: `β_k`, `w_k` and `w_0`, each a number or `(batch,)`; `nudged_solver`: by default
     `nudged_default(solver)`; `key`: of the solvers' noise. A pair `±β` is a circle of two points, with its spectrum.
@@ -55,47 +70,82 @@ def estimate_from_nudges(
     free_weight = None if nudges.free_weight is None else per_sample(nudges.free_weight)
     problem = FixedPoint.of(net, x)
     free = settle_problem(problem, keyed(solver, key, 0))
+    if corrects(net, reading.asymmetry):
+        problem = problem.anchored(free.state)
     nudged_solver = keyed(nudged_solver or nudged_default(solver), key, 1)
     nudged = settle_nudged(problem, target, betas, repeat(free.state, betas.shape[0]), nudged_solver)
     spectrum = None
     if len(nudges.betas) == 2 and free_weight is None:
         spectrum = circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, 2)
-    certificate = certify(free, nudged, betas, unsettled, spectrum)
-    return assemble(net, x, target, free, nudged, betas, weights, free_weight, certificate, unsettled)
+    return conclude(
+        problem, x, target, free, nudged, betas, weights, reading, free_weight=free_weight, spectrum=spectrum
+    )
 
 
-def assemble(
-    net: AbstractNetwork,
+def conclude(
+    problem: FixedPoint,
     x: Float[Array, "batch ..."],
     target: Float[Array, "batch classes"],
     free: Rest,
     nudged: Rest,
     betas: Inexact[Array, "points batch"],
     weights: Inexact[Array, "points batch"],
-    free_weight: Float[Array, " batch"] | None,
-    certificate: Certificate,
-    unsettled: Unsettled,
+    reading: Reading,
+    *,
+    free_weight: Float[Array, " batch"] | None = None,
+    spectrum: Spectrum | None = None,
     memory: PyTree = None,
     points_per_batch: int | None = None,
 ) -> Estimate:
-    """Return the estimate of nudged rest states: the weighted sum of `∂F/∂θ`, averaged over the kept samples."""
-    share = sample_weights(certificate.kept, x.dtype)
-    states, rested = nudged.state, free.state
-    if unsettled != "keep":
-        (x,), (target_kept,) = drop((x,), certificate.kept, 1), drop((target,), certificate.kept, 1)
+    """Return the estimate that rest states and nudged states tell, averaged over the kept samples.
+
+    **Arguments:** `problem`: of the nudged states, but for target and nudge; `betas`, `weights`, `free_weight`: `β_k`,
+    `w_k`, `w_0`; `reading`: in which form; `spectrum`: of the circle, if it is one.
+    """
+    net, response, asymmetry = problem.net, None, None
+    energy = uses_energy(net, reading.form)
+    if not energy:
+        response = response_of(free, nudged.state, weights)
+        if not (net.is_energy or corrects(net, reading.asymmetry)):
+            asymmetry = predicted_asymmetry(problem, target, free.state, response)
+    certificate = certify(free, nudged, betas, reading.unsettled, spectrum, asymmetry=asymmetry)
+    if energy:
+        terms = nudged.state, betas, weights, free_weight
+        gradient = _energy_gradient(net, x, target, free, *terms, certificate, reading, points_per_batch)
+    else:
+        assert response is not None
+        gradient = gradient_of_error(net, x, target, free.state, response, certificate.kept)
+    logits, losses = read_out(net, free.state, target)
+    loss = mean_kept(losses, certificate.kept)
+    return Estimate(gradient, loss, logits, free, certificate, memory, response)
+
+
+def _energy_gradient(
+    net: AbstractNetwork,
+    x: Float[Array, "batch ..."],
+    target: Float[Array, "batch classes"],
+    free: Rest,
+    states: State,
+    betas: Inexact[Array, "points batch"],
+    weights: Inexact[Array, "points batch"],
+    free_weight: Float[Array, " batch"] | None,
+    certificate: Certificate,
+    reading: Reading,
+    points_per_batch: int | None,
+) -> Any:
+    """Return `Re Σ_k w_k ∂F/∂θ(s_k, β_k) + w_0 ∂F/∂θ(s_0, 0)`, the mean over the kept samples."""
+    share, rested = sample_weights(certificate.kept, x.dtype), free.state
+    if reading.unsettled != "keep":
+        (x,), (target,) = drop((x,), certificate.kept, 1), drop((target,), certificate.kept, 1)
         states, rested = drop(states, certificate.kept, 2), drop(rested, certificate.kept, 1)
         betas = jnp.where(certificate.kept, betas, 0)
         weights = jnp.where(certificate.kept, weights, 0)
-    else:
-        target_kept = target
     scale = (weights * share.astype(weights.dtype)).astype(betas.dtype)
-    gradient = weighted_gradient(net, x, target_kept, states, scale, scale * betas, points_per_batch)
-    if free_weight is not None:
-        alone, single = (free_weight * share)[None], tuple(s[None] for s in rested)
-        rest_part = weighted_gradient(net, x, target_kept, single, alone, None)
-        gradient = jax.tree.map(jnp.add, gradient, rest_part)
-    logits, losses = read_out(net, free.state, target)
-    return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, memory)
+    gradient = weighted_gradient(net, x, target, states, scale, scale * betas, points_per_batch)
+    if free_weight is None:
+        return gradient
+    alone, single = (free_weight * share)[None], tuple(s[None] for s in rested)
+    return jax.tree.map(jnp.add, gradient, weighted_gradient(net, x, target, single, alone, None))
 
 
 def weighted_gradient(
@@ -142,12 +192,6 @@ def weighted_gradient(
     return eqx.filter_grad(scalar)(net)
 
 
-def drop(state: State, kept: Array, lead: int) -> State:
-    """Return the state with zeros in place of samples not kept: their weight is 0, but 0 · NaN is not."""
-    keep = jnp.broadcast_to(kept, state[0].shape[:lead])
-    return where_sample(keep, state, jax.tree.map(jnp.zeros_like, state))
-
-
 def read_out(
     net: AbstractNetwork, state: State, target: Float[Array, "batch classes"]
 ) -> tuple[Float[Array, "batch classes"], Float[Array, " batch"]]:
@@ -189,7 +233,7 @@ def settle_nudged(
     """
 
     def settled(betas: Array, start: State) -> Rest:
-        return settle_problem(FixedPoint(problem.net, problem.clamped, target, betas), solver, start)
+        return settle_problem(problem.nudged(target, betas), solver, start)
 
     return in_pieces(settled, points_per_batch, betas, start)
 
@@ -204,7 +248,7 @@ def mismatch(
     """Return `σ(a(s) − β ∂C/∂s_L) − s` at nudged rest states, `(points, batch, …)`: what the solver left undone."""
 
     def missed(betas: Array, state: State) -> State:
-        return difference(FixedPoint(problem.net, problem.clamped, target, betas).update(state), state)
+        return difference(problem.nudged(target, betas).update(state), state)
 
     return in_pieces(missed, points_per_batch, betas, rest.state)
 

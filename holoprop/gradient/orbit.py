@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 
 from holoprop.gradient.best_circle import settle_on_best_circle
-from holoprop.gradient.certificate import Spectrum
 from holoprop.gradient.checks import check_amplitude, check_batch, check_circle, check_complex
 from holoprop.gradient.circle import Circle, settle_on_circle
 from holoprop.gradient.expectation import CircleMemory, expect
 from holoprop.gradient.nudged import nudged_default
+from holoprop.gradient.spectrum import Spectrum
 from holoprop.network.base import AbstractNetwork, Inputs, State, Targets, complex_dtype, parameter_dtype
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint

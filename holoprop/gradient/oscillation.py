@@ -6,6 +6,8 @@ The running Fourier average over `T_plas` periods is the gradient,
     g = 1/(T_plas N) Σ_t Re[(1/β_t) ∂F/∂θ(s_t)].
 
 By the mean-value theorem the average activity over a period is the free rest state; loss and logits are read there.
+Without a potential (P2) the average is of the response, `δ = 1/(T_plas N) Σ_t Re[s_t/β_t]`, and the gradient
+`−(∂a/∂θ)ᵀ δ + ∂C/∂θ` is read off at the average activity: still no free phase.
 
 A synapse that learns while the nudge turns cannot wait for the sum: single terms are as large as `1/r`, and only all
 of a period cancel. Summed by parts they become increments of the size of the gradient,
@@ -23,12 +25,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray, PyTree
 
+from holoprop.gradient.asymmetry import predicted_asymmetry
 from holoprop.gradient.certificate import certify
-from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic
+from holoprop.gradient.checks import check_amplitude, check_circle, check_energy, check_holomorphic, check_potential
 from holoprop.gradient.continual import AbstractContinualEstimator, increment_between
 from holoprop.gradient.contour import whole_circle
-from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy, mean_kept, sample_weights
-from holoprop.gradient.nudged import drop, read_out, weighted_gradient
+from holoprop.gradient.error_vector import gradient_of_error
+from holoprop.gradient.estimate import AbstractEstimator, Estimate, Unsettled, check_policy
+from holoprop.gradient.form import Form, check_form, uses_energy
+from holoprop.gradient.kept import drop, mean_kept, sample_weights
+from holoprop.gradient.nudged import read_out, weighted_gradient
 from holoprop.gradient.turn import keyed_steps, nudges, turn, turn_spectrum
 from holoprop.network.base import AbstractNetwork, State, complex_dtype, initial_state, parameter_dtype
 from holoprop.settling.anderson import Anderson
@@ -54,13 +60,16 @@ class Oscillation(AbstractEstimator):
     - `noise`: a `Noise` on the drive at every step, or `None`.
     - `solver`: how states settle where a free rest state is asked for, as in evaluation; not used by the estimate.
     - `unsettled`: time-stepped states have no tolerance to miss, so this is about samples that diverge.
+    - `form`: as in `Holomorphic`. What asymmetry does to the vector field's response the certificate says; to correct
+      it takes the free state, which is not known here.
 
     `rest` is the mean activity over the last period, and `loss` and `logits` are read off there.
 
-    **Raises:** `ValueError` for values outside these ranges; when called, for a network without a potential or with a
-    non-holomorphic activation, for noise without a key, and for a memory of another batch size.
+    **Raises:** `ValueError` for values outside these ranges; when called, for a network without a potential and
+    `form="energy"` or one with a non-holomorphic activation, for noise without a key, and for a memory of another batch
+    size.
 
-    Source: P1 (arXiv 2209.00530), §1.1 "online estimator".
+    Source: P1 (arXiv 2209.00530), §1.1 "online estimator"; P2 (arXiv 2309.02214), continuous time.
 
     ```python
     est = hp.Oscillation(points=10, radius=0.4, dwell=30, periods=3)
@@ -78,13 +87,15 @@ class Oscillation(AbstractEstimator):
     noise: Noise | None = None
     solver: AbstractSolver = Anderson()
     unsettled: Unsettled = "keep"
+    form: Form = None
 
     def __check_init__(self) -> None:
         _check_oscillation(self)
+        check_form(self.form, "ignore")
 
     def check(self, net: AbstractNetwork) -> None:
-        """Raise `ValueError` if `net` has no potential, or no complex derivative."""
-        check_energy(net, "Oscillation")
+        """Raise `ValueError` if `net` has no complex derivative, or `form` is that of an energy and it has none."""
+        check_potential(net, "Oscillation", self.form)
         check_holomorphic(net, self.points)
 
     def init(self, net: AbstractNetwork, batch_size: int) -> State:
@@ -109,21 +120,36 @@ class Oscillation(AbstractEstimator):
         betas, weights = betas.astype(state[0].dtype), weights.astype(state[0].dtype)
         steps = TimeSteps(self.dwell, dt=self.dt, noise=self.noise)
 
+        energy = uses_energy(net, self.form)
+
+        def averaged(visited: Rest) -> PyTree:
+            """What a period adds to the average: its gradient; or its response, its mean activity, and who diverged."""
+            kept = jnp.all(visited.status == Status.not_applicable, 0) | (self.unsettled == "keep")
+            if not energy:
+                both = jax.tree.map(lambda a: a / self.periods, _response_and_mean(visited, weights))
+                return (*both, (~kept).astype(jnp.int32))
+            share = weights * sample_weights(kept, dtype).astype(weights.dtype) / self.periods
+            return weighted_gradient(net, x, target, drop(visited.state, kept, 2), share, share * betas)
+
         def period(carried: tuple[State, PyTree, Rest], index: Array) -> tuple[tuple[State, PyTree, Rest], None]:
             state, total, _ = carried
             own = None if key is None else jax.random.fold_in(key, index)
             state, visited = turn(problem, target, betas, state, steps, own)
-            kept = jnp.all(visited.status == Status.not_applicable, 0) | (self.unsettled == "keep")
-            share = weights * sample_weights(kept, dtype).astype(weights.dtype) / self.periods
-            gradient = weighted_gradient(net, x, target, drop(visited.state, kept, 2), share, share * betas)
-            return (state, jax.tree.map(jnp.add, total, gradient), visited), None
+            return (state, jax.tree.map(jnp.add, total, averaged(visited)), visited), None
 
         shapes = jax.eval_shape(lambda s: turn(problem, target, betas, s, steps, key)[1], state)
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        nothing = jax.tree.map(jnp.zeros_like, weighted_gradient(net, x, target, blank.state, weights, weights))
+        nothing = jax.tree.map(jnp.zeros_like, averaged(blank))
         carried = (state, nothing, blank)
-        (state, gradient, visited), _ = lax.scan(period, carried, jnp.arange(self.periods))
-        return _summary(problem, target, visited, betas, steps, self.unsettled, gradient, state)
+        (state, total, visited), _ = lax.scan(period, carried, jnp.arange(self.periods))
+        if energy:
+            return _summary(problem, target, visited, betas, steps, self.unsettled, total, state)
+        response, mean, broken = total
+        asymmetry = None if net.is_energy else predicted_asymmetry(problem, target, mean, response)
+        estimate = _summary(problem, target, visited, betas, steps, self.unsettled, None, state, asymmetry)
+        kept = estimate.certificate.kept & (broken == 0)
+        gradient = gradient_of_error(net, x, target, mean, response, kept)
+        return estimate.replaced(gradient=gradient, response=response)
 
 
 class OnlinePhase(eqx.Module):
@@ -252,7 +278,7 @@ class OnlineOscillation(AbstractContinualEstimator):
     def _dwell(
         self, problem: FixedPoint, target: Array, beta: Array, state: State, key: PRNGKeyArray | None, index: Array
     ) -> tuple[State, Rest]:
-        posed = FixedPoint(problem.net, problem.clamped, target, beta)
+        posed = problem.nudged(target, beta)
         return keyed_steps(self._steps, key, index).run(posed, state)
 
 
@@ -274,6 +300,7 @@ def _summary(
     unsettled: str,
     gradient: Any,
     memory: PyTree,
+    asymmetry: Float[Array, " batch"] | None = None,
 ) -> Estimate:
     """Return the estimate of a gradient whose last period is `visited`."""
     free = _mean_state(problem, visited)
@@ -281,9 +308,15 @@ def _summary(
     spectrum = turn_spectrum(
         problem, target, free, visited, betas, betas.shape[0], noise, noisy=steps.noise is not None
     )
-    certificate = certify(free, visited, betas, unsettled, spectrum)
+    certificate = certify(free, visited, betas, unsettled, spectrum, asymmetry=asymmetry)
     logits, losses = read_out(problem.net, free.state, target)
     return Estimate(gradient, mean_kept(losses, certificate.kept), logits, free, certificate, memory)
+
+
+def _response_and_mean(visited: Rest, weights: Inexact[Array, "points batch"]) -> tuple[State, State]:
+    """Return `Re Σ_k w_k s_k` and the mean activity of a period, real."""
+    response = tuple(jnp.sum((weights.reshape(weights.shape + (1,) * (s.ndim - 2)) * s).real, 0) for s in visited.state)
+    return response, tuple(jnp.mean(s.real, 0) for s in visited.state)
 
 
 def _mean_state(problem: FixedPoint, visited: Rest) -> Rest:

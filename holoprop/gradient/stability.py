@@ -144,7 +144,7 @@ def _settle_chunk(
     lead = (betas.shape[0], target.shape[0])
     every = jnp.broadcast_to(betas[:, None], lead)
     start = tuple(jnp.broadcast_to(s, (betas.shape[0], *s.shape)) for s in free)
-    nudged = FixedPoint(problem.net, problem.clamped, target, every)
+    nudged = problem.nudged(target, every)
     rest = settle_problem(nudged, solver, start)
     return rest.residual, rest.steps, rest.status
 

@@ -9,9 +9,10 @@ import math
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from holoprop.gradient.checks import check_amplitude, check_energy
+from holoprop.gradient.checks import check_amplitude, check_potential
 from holoprop.gradient.estimate import AbstractEstimator, Estimate, RealNudges, Unsettled, check_policy
-from holoprop.gradient.nudged import estimate_from_nudges
+from holoprop.gradient.form import Asymmetry, Form, check_form
+from holoprop.gradient.nudged import Reading, estimate_from_nudges
 from holoprop.network.base import AbstractNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.solver import AbstractSolver
@@ -22,12 +23,13 @@ class Stencil(AbstractEstimator):
 
     `g = Σ_j w_j [∂F/∂θ(s_{jβ/m}) − ∂F/∂θ(s_{−jβ/m})]` with the central finite-difference weights of order `2m`;
     `points=2` is `Centered`. Solver tolerance and noise `ε` enter as `ε Σ_j |w_j| ∝ ε/β`, a little more than with two
-    points: the gain is that β may be larger. For energy networks, and for a `Substrate` in place of the network.
+    points: the gain is that β may be larger. For networks, and for a `Substrate` in place of the network.
 
-    **Arguments:** `points`: even, at least 2; `beta > 0`: the largest nudge; `solver`, `nudged_solver`, `unsettled` as
-    in `Holomorphic`.
+    **Arguments:** `points`: even, at least 2; `beta > 0`: the largest nudge; `solver`, `nudged_solver`, `unsettled`,
+    `form`, `asymmetry` as in `Holomorphic`.
 
-    **Raises:** `ValueError` for `points` that is odd or below 2, for `beta ≤ 0`, or a network without a potential.
+    **Raises:** `ValueError` for `points` that is odd or below 2, for `beta ≤ 0`,
+    other words for `form` or `asymmetry`, or `form="energy"` on a network without a potential.
 
     ```python
     est = hp.Stencil(points=4, beta=0.1)(net, x, y)         # or (substrate, x, y)
@@ -39,9 +41,12 @@ class Stencil(AbstractEstimator):
     solver: AbstractSolver = Anderson()
     nudged_solver: AbstractSolver | None = None
     unsettled: Unsettled = "mask"
+    form: Form = None
+    asymmetry: Asymmetry = "ignore"
 
     def __check_init__(self) -> None:
         check_policy(self.unsettled)
+        check_form(self.form, self.asymmetry)
         check_amplitude("beta", self.beta)
         if self.points < 2 or self.points % 2:
             raise ValueError(
@@ -50,8 +55,8 @@ class Stencil(AbstractEstimator):
             )
 
     def check(self, net: AbstractNetwork) -> None:
-        """Raise `ValueError` if `net` has no potential."""
-        check_energy(net, "Stencil")
+        """Raise `ValueError` if `form` is that of an energy and `net` has none."""
+        check_potential(net, "Stencil", self.form)
 
     def real_nudges(self) -> RealNudges:
         """Return the nudges `±jβ/m` and their weights."""
@@ -70,7 +75,14 @@ class Stencil(AbstractEstimator):
         """Return the estimate for inputs `x` and one-hot `target`; traceable."""
         del memory
         return estimate_from_nudges(
-            net, x, target, self.real_nudges(), self.solver, self.nudged_solver, self.unsettled, key
+            net,
+            x,
+            target,
+            self.real_nudges(),
+            self.solver,
+            self.nudged_solver,
+            Reading(self.form, self.asymmetry, self.unsettled),
+            key,
         )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
-from holoprop.gradient.certificate import Spectrum, circle_spectrum
 from holoprop.gradient.contour import half_circle, whole_circle
+from holoprop.gradient.spectrum import Spectrum, circle_spectrum
 from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint, difference
 from holoprop.settling.rest import Rest
@@ -43,7 +43,7 @@ def turn(
 
     def visit(state: State, at: tuple[Array, Array]) -> tuple[State, Rest]:
         beta, index = at
-        posed = FixedPoint(problem.net, problem.clamped, target, beta)
+        posed = problem.nudged(target, beta)
         return keyed_steps(solver, key, index).run(posed, state)
 
     begin = tuple(s.astype(betas.dtype) for s in start)
@@ -86,7 +86,7 @@ def turn_spectrum(
     half = folded(nudged.state, points)
     missed = jax.tree.map(jnp.zeros_like, half)
     if not noisy:
-        missed = difference(FixedPoint(problem.net, problem.clamped, target, betas[forward]).update(half), half)
+        missed = difference(problem.nudged(target, betas[forward]).update(half), half)
     spread = deviation_in_coefficient(noise, points)
     if points > 2:
         powers = jnp.asarray(whole_circle(points).conj() / points).astype(betas.dtype)

@@ -1,9 +1,10 @@
-"""Connections between layers: a forward map into the layer above and a backward one into the layer below.
+"""Connections between layers: a forward map into the target layer and a backward one into the source layer.
 
 A connection with *tied* feedback sends the transpose back of what it sends forward; it then contributes the term
-`s_target · forward(s_source)` to the potential `Φ`, and both its maps are derivatives of that one term. The forward map
-is a product with the weights, then perhaps pooling; the backward map may need that product too, so whoever has it at
-hand passes it on instead of computing it twice.
+`s_target · forward(s_source)` to the potential `Φ`, and both its maps are derivatives of that one term. One with *free*
+feedback has weights of its own for the way back, a *directed* one has no way back. The forward map is a product with
+the weights, then perhaps pooling; the backward map may need that product too, so whoever has it at hand passes it on
+instead of computing it twice. Convolutions are in `conv.py`.
 """
 
 import abc
@@ -11,20 +12,9 @@ import math
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from holoprop.network.convolution import (
-    Padding,
-    Pads,
-    averaged_kernel,
-    averaged_pads,
-    convolve,
-    convolve_transposed,
-    convolved_size,
-)
-from holoprop.network.pooling import AbstractPooling, AveragePooling
 from holoprop.network.product import check_affine, real_product
 
 
@@ -34,11 +24,20 @@ class AbstractConnection(eqx.Module):
     With `z = product(s)`, affine in `s`: `forward(s) = up(z)` is the drive of the target layer, `backward(s', s) =
     down(s', z)` that of the source layer. `tied` says that feedback is the transpose of the forward map, so that the
     connection has a potential: its term `s' · forward(s)` of `Φ`, with `backward(s', s) = ∂/∂s [s' · forward(s)]`.
+    `directed` says that nothing is sent back at all.
 
     Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · pool(W_l s_l + b_l)`; free feedback is P2's (arXiv 2309.02214).
     """
 
-    tied: ClassVar[bool]
+    @property
+    @abc.abstractmethod
+    def tied(self) -> bool:
+        """Whether feedback is the transpose of the forward map."""
+
+    @property
+    def directed(self) -> bool:
+        """Whether the source layer hears nothing of the target layer; by default it does."""
+        return False
 
     @property
     @abc.abstractmethod
@@ -87,18 +86,22 @@ class AbstractConnection(eqx.Module):
 
 
 class Dense(AbstractConnection):
-    """All-to-all connection with tied feedback: forward `W s + b`, backward `Wᵀ s'`; term `s' · (W s + b)` of `Φ`.
+    """All-to-all connection: forward `W s + b`, backward `Wᵀ s'`, or `V s'` with free feedback weights `V`.
+
+    With tied feedback it is the term `s' · (W s + b)` of `Φ`; with free feedback there is no such term.
 
     **Attributes:**
 
     - `weight`: `(in, out)`, real (stored input-first, so the forward product is `s @ weight`).
-    - `bias`: `(out,)`, real, of the weight's dtype.
+    - `bias`: `(out,)`, real, of the weight's dtype, or `None`.
+    - `feedback`: `(out, in)`, real (input-first too: the backward product is `s' @ feedback`), or `None`: tied.
 
     Activities may be real or complex and are of the weight's precision; products have their dtype (`real_product`).
 
-    **Raises:** `ValueError` if the weight is no matrix or the bias has not one entry per column of it.
+    **Raises:** `ValueError` if the weight is no matrix, the bias has not one entry per column of it, or the feedback
+    has another shape than the weight's transpose.
 
-    Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · (W_l s_l + b_l)`.
+    Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · (W_l s_l + b_l)`; free feedback: P2 (arXiv 2309.02214).
 
     ```python
     hp.Dense(jnp.zeros((784, 256)), jnp.zeros(256)).forward(x).shape  # (256,)
@@ -106,12 +109,19 @@ class Dense(AbstractConnection):
     """
 
     weight: Float[Array, "in out"]
-    bias: Float[Array, " out"]
-    tied: ClassVar[bool] = True
+    bias: Float[Array, " out"] | None
+    feedback: Float[Array, "out in"] | None = None
     keeps_real_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_affine("a dense connection", self.weight, self.bias, "(in, out)", "(out,)")
+        if self.feedback is not None:
+            check_feedback(self.feedback, self.weight.shape[::-1], "(out, in)")
+
+    @property
+    def tied(self) -> bool:
+        """Whether there are no feedback weights."""
+        return self.feedback is None
 
     @property
     def source_shape(self) -> tuple[int, ...]:
@@ -125,12 +135,13 @@ class Dense(AbstractConnection):
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `W s + b`: `(in,) → (out,)`, real or complex."""
-        return real_product(source, self.weight) + self.bias.astype(source.dtype)
+        product = real_product(source, self.weight)
+        return product if self.bias is None else product + self.bias.astype(source.dtype)
 
     def down(self, target: Inexact[Array, "..."], product: Inexact[Array, "..."] | None = None) -> Array:
-        """Return `Wᵀ s'`: `(out,) → (in,)`, real or complex."""
+        """Return `Wᵀ s'`, or `V s'`: `(out,) → (in,)`, real or complex."""
         del product
-        return real_product(target, self.weight.T)
+        return real_product(target, self.weight.T if self.feedback is None else self.feedback)
 
 
 class Skip(AbstractConnection):
@@ -145,13 +156,17 @@ class Skip(AbstractConnection):
 
     shape: tuple[int, ...] = eqx.field(static=True)
     strength: float = eqx.field(static=True, default=1.0)
-    tied: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= 1 for n in self.shape):
             raise ValueError(f"shape must be a tuple of sizes, each at least 1, got {self.shape!r}")
         if not math.isfinite(self.strength):
             raise ValueError(f"strength must be finite, got {self.strength}")
+
+    @property
+    def tied(self) -> bool:
+        """Always: what goes up is symmetric."""
+        return True
 
     @property
     def source_shape(self) -> tuple[int, ...]:
@@ -173,122 +188,74 @@ class Skip(AbstractConnection):
         return self.strength * target
 
 
-class Conv(AbstractConnection):
-    """Convolution with tied feedback, and perhaps pooling: the term `s' · pool(W ∗ s + b)` of `Φ`.
+class Directed(AbstractConnection):
+    """One way of a connection: forward what `connection` sends forward, and nothing back, `backward(s', s) = 0`.
 
-    With `z = W ∗ s + b`: forward `pool(z)`, backward `W ∗ᵀ (pool'(z)ᵀ s')`, where `∗` is the library's convolution
-    (cross-correlation) and `∗ᵀ` its transpose. Nonlinear pooling makes the source layer drive itself through `z`; the
-    mean of windows is taken into the kernel, one strided convolution in place of both.
+    The synapse of a graph without reciprocal edges, such as P2's loop `x → s_1 → s_2 → s_3 → s_1`.
 
-    **Attributes:**
+    **Attributes:** `connection`: any, without feedback weights of its own, which would not be used.
 
-    - `weight`: `(rows, columns, in, out)`, real; `bias`: `(out,)`, real, of the weight's dtype.
-    - `size`: `(height, width)` of the source layer, whose shape is `(height, width, in)`.
-    - `stride`: of the convolution, the same both ways; `padding`: `"SAME"` or `"VALID"`.
-    - `pooling`: of the product, or `None`.
+    **Raises:** `ValueError` for a connection with free feedback.
 
-    Activities may be real or complex and are of the weight's precision.
-
-    **Raises:** `ValueError` for a weight or bias of another shape, a stride below 1, another padding, or a map so small
-    that nothing is left of it.
-
-    Source: P1 (arXiv 2209.00530), `Φ = Σ_l s_{l+1} · pool(W_l ∗ s_l + b_l)`.
+    Source: P2 (arXiv 2309.02214), its network without reciprocal edges (Fig. 4e–h).
 
     ```python
-    conv = hp.Conv(jnp.zeros((3, 3, 3, 128)), jnp.zeros(128), (32, 32), pooling=hp.SoftmaxPooling())
-    conv.forward(x).shape  # (16, 16, 128)
+    hp.Directed(hp.Dense(jnp.zeros((10, 256)), None))
     ```
     """
 
-    weight: Float[Array, "rows columns in out"]
-    bias: Float[Array, " out"]
-    size: tuple[int, int] = eqx.field(static=True)
-    stride: int = eqx.field(static=True, default=1)
-    padding: Padding = eqx.field(static=True, default="SAME")
-    pooling: AbstractPooling | None = None
-    tied: ClassVar[bool] = True
+    connection: AbstractConnection
     keeps_real_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        check_affine("a convolution", self.weight, self.bias, "(rows, columns, in, out)", "(out,)")
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, got {self.stride}")
-        if self.padding not in ("SAME", "VALID"):
-            raise ValueError(f"padding must be 'SAME' or 'VALID', got {self.padding!r}")
-        if min(self.target_shape) < 1:
-            rows, columns = self.weight.shape[:2]
-            raise ValueError(
-                f"nothing is left of a map of {self.size[0]}×{self.size[1]} after a {rows}×{columns} convolution "
-                f"(stride {self.stride}, {self.padding}) and pooling: use fewer layers, padding='SAME' or no pooling"
-            )
+        if not self.connection.tied:
+            raise ValueError("a directed connection sends nothing back: leave out the feedback weights")
 
     @property
-    def source_shape(self) -> tuple[int, ...]:
-        """`(height, width, in)`."""
-        return (*self.size, self.weight.shape[2])
+    def tied(self) -> bool:
+        """Never: there is no potential of one direction alone."""
+        return False
 
     @property
-    def target_shape(self) -> tuple[int, ...]:
-        """`(new height, new width, out)`."""
-        rows, columns = self._convolved_size
-        window = 1 if self.pooling is None else self.pooling.size
-        return (rows // window, columns // window, self.weight.shape[3])
-
-    @property
-    def product_shape(self) -> tuple[int, ...]:
-        """`(new height, new width, out)` before pooling, or after it where that is taken into the kernel."""
-        return self.target_shape if self._averages else (*self._convolved_size, self.weight.shape[3])
-
-    @property
-    def _convolved_size(self) -> tuple[int, int]:
-        rows, columns = self.weight.shape[:2]
-        return convolved_size(self.size, (rows, columns), self.stride, self.padding)
-
-    @property
-    def _averages(self) -> bool:
-        """Whether the convolution takes the means of windows too."""
-        return isinstance(self.pooling, AveragePooling)
-
-    @property
-    def kernel(self) -> Float[Array, "rows columns in out"]:
-        """What the product convolves with: the weight, or the mean of windows of it."""
-        if not isinstance(self.pooling, AveragePooling):
-            return self.weight
-        return averaged_kernel(self.weight, self.stride, self.pooling.size)
-
-    @property
-    def convolution(self) -> tuple[int, Padding | Pads]:
-        """Stride and padding that go with `kernel`."""
-        if not isinstance(self.pooling, AveragePooling):
-            return self.stride, self.padding
-        rows, columns = self.weight.shape[:2]
-        pads = averaged_pads(self.size, (rows, columns), self.stride, self.padding, self.pooling.size)
-        return self.stride * self.pooling.size, pads
+    def directed(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def holomorphic(self) -> bool:
-        """Whether the pooling is."""
-        return self.pooling is None or self.pooling.holomorphic
+        """Whether that of `connection` is."""
+        return self.connection.holomorphic
 
     @property
-    def recalls_product(self) -> bool:
-        """Whether the pooling is not linear."""
-        return self.pooling is not None and not self.pooling.linear
+    def source_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.target_shape
+
+    @property
+    def product_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.product_shape
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return `W ∗ s + b`, before pooling that is not taken into the kernel."""
-        stride, padding = self.convolution
-        return convolve(source, self.kernel, stride, padding) + self.bias.astype(source.dtype)
+        """Return the product of `connection`."""
+        return self.connection.product(source)
 
     def up(self, product: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the pooled product."""
-        return product if self.pooling is None or self._averages else self.pooling(product)
+        """Return the drive of the target layer."""
+        return self.connection.up(product)
 
     def down(self, target: Inexact[Array, "..."], product: Inexact[Array, "..."] | None = None) -> Array:
-        """Return `W ∗ᵀ (pool'(z)ᵀ s')`, in the dtype of `target`."""
-        if self.pooling is not None and not self._averages:
-            if product is None:  # of linear pooling: any will do
-                product = jnp.zeros(self.product_shape, target.dtype)
-            (target,) = jax.vjp(self.pooling, product)[1](target)
-        stride, padding = self.convolution
-        return convolve_transposed(target, self.kernel, stride, padding, self.size)
+        """Return zeros, in the dtype of `target`."""
+        del product
+        return jnp.zeros(self.source_shape, target.dtype)
+
+
+def check_feedback(feedback: Array, shape: tuple[int, ...], words: str) -> None:
+    """Raise `ValueError` unless feedback weights have the `shape` that goes with the forward ones, `words` in words."""
+    if feedback.shape != shape:
+        raise ValueError(f"feedback must have shape {words} = {shape}, got {feedback.shape}")

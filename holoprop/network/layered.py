@@ -4,7 +4,8 @@ With tied connections it is an energy network,
 
     Φ(θ, x, s) = Σ_{i→j} s_j · forward_ij(s_i),      a_j = Σ_i forward_ij(s_i) + Σ_k backward_jk(s_k, s_j),
 
-where layer 0 is the input. A connection that skips layers is a residual one. Which layers may be updated at once
+where layer 0 is the input. A connection that skips layers is a residual one. With free feedback or directed
+connections (P2) the same sums are the drive, and there is no potential. Which layers may be updated at once
 follows from the graph (`graph.py`): in a chain the layers of one parity are driven by the other's.
 """
 
@@ -38,18 +39,20 @@ class LayeredNetwork(AbstractNetwork):
     - `activation`, `cost`: the activation `σ` of every layer, and the cost `C(o, y)`.
     - `edges`: for each connection the layers `(source, target)` that it joins; `None` for a chain. The first is
       `(0, 1)`, and no other starts from the input; several into one layer add up.
-    - `feedback`: whether layers are driven from above too. Without it the network is feed-forward: no energy, and one
-      pass through its layers is its rest state.
+    - `feedback`: whether connections send anything back. Without it the network is feed-forward: no energy, and one
+      pass through its layers is its rest state. (What a connection sends back, its transpose or by weights of its own,
+      or nothing, is its own affair: `Dense`, `Conv`, `Directed`.)
     - `start`: where settling begins: `"zeros"`, as in the papers, or `"feedforward"`, one pass through the layers
       without feedback, which saves a sweep or two.
 
     Parameters are real and of one dtype, that of the free states; states on a contour are complex of that precision.
 
     **Raises:** `ValueError` if there is no connection, the shapes of what they join do not fit, `edges` are no such
-    graph (without feedback: or do not all lead upwards), `start` is another word, or the readout takes another number
-    of units than the last layer has.
+    graph (without feedback: or do not all lead upwards), `start` is another word, the readout takes another number of
+    units than the last layer has, or the first connection, which starts from the input, has feedback weights.
 
-    Source: P1 (arXiv 2209.00530), its multi-layer network; residual connections: Hopfield-ResNet (arXiv 2509.26003).
+    Source: P1 (arXiv 2209.00530), its multi-layer network; P2 (arXiv 2309.02214), free feedback and loops; residual
+    connections: Hopfield-ResNet (arXiv 2509.26003).
     """
 
     connections: tuple[AbstractConnection, ...]
@@ -69,6 +72,8 @@ class LayeredNetwork(AbstractNetwork):
             raise ValueError(f"without feedback all edges must lead upwards, got {self.graph}")
         if self.start not in ("zeros", "feedforward"):
             raise ValueError(f"start must be 'zeros' or 'feedforward', got {self.start!r}")
+        if not (self.connections[0].tied or self.connections[0].directed):
+            raise ValueError("connections[0] starts from the input, which nothing drives: leave out its feedback")
         shapes = [self.connections[0].source_shape, *self.layer_shapes]
         for i, (connection, (source, target)) in enumerate(zip(self.connections, self.graph, strict=True)):
             if connection.source_shape != shapes[source]:
@@ -110,8 +115,8 @@ class LayeredNetwork(AbstractNetwork):
 
     @property
     def is_energy(self) -> bool:
-        """Whether there is feedback and every connection's is tied."""
-        return self.feedback and all(connection.tied for connection in self.connections)
+        """Whether there is feedback and every connection's between settled layers is tied."""
+        return self.feedback and all(connection.tied for connection in self.connections[1:])
 
     @property
     def holomorphic(self) -> bool:
@@ -205,7 +210,11 @@ class LayeredNetwork(AbstractNetwork):
         **Raises:** `ValueError` if some connection's feedback is not tied, or there is none: then no potential exists.
         """
         if not self.is_energy:
-            kind = "free feedback weights" if self.feedback else "no feedback"
+            kinds = {
+                "free feedback weights": not all(each.tied or each.directed for each in self.connections),
+                "directed connections": any(each.directed for each in self.connections[1:]),
+            }
+            kind = " and ".join(name for name, there in kinds.items() if there) if self.feedback else "no feedback"
             raise ValueError(f"this network has {kind}, so its drive has no potential")
         value = jnp.sum(s[0] * c)
         for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
@@ -221,7 +230,7 @@ class LayeredNetwork(AbstractNetwork):
             if layer not in (source - 1, target - 1):
                 continue
             goes_up = target - 1 == layer
-            if not (goes_up or self.feedback):
+            if not goes_up and (connection.directed or not self.feedback):
                 continue
             product = products.get(i)
             if product is None and (goes_up or connection.recalls_product):

@@ -53,12 +53,12 @@ def operand(weight: Float[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."
     return weight if weight.dtype == jnp.bfloat16 else weight.astype(dtype)
 
 
-def check_affine(what: str, weight: Array, bias: Array, matrix: str, vector: str) -> None:
+def check_affine(what: str, weight: Array, bias: Array | None, matrix: str, vector: str) -> None:
     """Raise `ValueError` unless `weight` has as many axes as `matrix` names, and `bias` one entry for each of the last.
 
     **Arguments:** `what`: of whom the message speaks; `matrix`, `vector`: the shapes in words.
     """
-    shape, entries = jnp.shape(weight), jnp.shape(bias)
+    shape, entries = jnp.shape(weight), jnp.shape(weight)[-1:] if bias is None else jnp.shape(bias)
     if len(shape) != len(matrix.split(",")) or entries != shape[-1:]:
         raise ValueError(
             f"{what} needs a weight of shape {matrix} and a bias of shape {vector}, got {shape} and {entries}"

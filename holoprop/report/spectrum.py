@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from holoprop.gradient.certificate import Spectrum
+from holoprop.gradient.spectrum import Spectrum
 from holoprop.report.drawing import COLOURS, decades_around, house_style, legend_above, new_axes, show_decades
 
 

@@ -3,8 +3,11 @@
 One object holds everything that stays fixed while the state moves: the network, the clamped input (its drive is
 computed once), the targets and the nudges. Its methods take and return batched states; the network's single-sample
 methods are mapped *inside* the solver's one loop.
+
+With an `anchor`, the free rest state, nudged states respond with the transposed Jacobian (`transposing.py`).
 """
 
+import dataclasses
 import math
 import operator
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from holoprop.network.base import (
     parameter_dtype,
 )
 from holoprop.network.cost import one_hot
+from holoprop.settling.transposing import transposing_drive
 
 Carry = tuple[Inexact[Array, "..."], ...]
 """What one sweep hands to the next: activities of each layer, then the products that the network keeps."""
@@ -45,12 +49,15 @@ class FixedPoint(eqx.Module):
     - `target`: `(batch, classes)` or `None` in the free phase.
     - `beta`: nudges, `(batch,)` or `(points, batch)`, real or complex, or `None` in the free phase. States then have
       the same leading axes and dtype.
+    - `anchor`: the free rest state `s_0`, layers `(batch, …)`, real, if nudged states are to respond with the
+      transposed Jacobian: `s = σ(a(s) + (Jᵀ − J)(s − s_0) − β ∂C/∂s_L)`, `J` at `s_0`; else `None`.
     """
 
     net: AbstractNetwork
-    clamped: Inexact[Array, "batch ..."]
-    target: Float[Array, "batch classes"] | None
+    clamped: Inexact[Array, "..."]
+    target: Float[Array, "... classes"] | None
     beta: Inexact[Array, "..."] | None
+    anchor: State | None = None
 
     @classmethod
     def of(
@@ -85,6 +92,14 @@ class FixedPoint(eqx.Module):
             raise ValueError(f"x holds {batch} samples but y holds {target.shape[0]}")
         return cls(net, clamped, target, beta)
 
+    def nudged(self, target: Float[Array, "batch classes"], beta: Inexact[Array, "..."]) -> "FixedPoint":
+        """Return the problem under nudges `beta`, `(batch,)` or `(points, batch)`, towards one-hot `target`."""
+        return dataclasses.replace(self, target=target, beta=beta)
+
+    def anchored(self, rested: State) -> "FixedPoint":
+        """Return the problem whose nudged states respond with the transposed Jacobian of the free ones, `rested`."""
+        return dataclasses.replace(self, anchor=rested)
+
     @property
     def lead(self) -> tuple[int, ...]:
         """Leading axes of every state: `(batch,)` or `(points, batch)`."""
@@ -107,7 +122,7 @@ class FixedPoint(eqx.Module):
 
     def update(self, state: State, disturbance: State | None = None) -> State:
         """Return `σ(a(s) − β ∂C/∂s_L + disturbance)`, all layers at once (one synchronous step)."""
-        return self._batched(lambda net, c, y, b, s: self._update(net, c, y, b, *s), (state, disturbance))
+        return self._batched(FixedPoint._update_sample, (state, disturbance))
 
     def carry(self, state: State) -> Carry:
         """Return what one sweep hands to the next: the layers, then the products that the network keeps."""
@@ -116,7 +131,7 @@ class FixedPoint(eqx.Module):
             return state
         # The last block's are made when a sweep begins.
         layers = [layer for block in self.net.blocks[:-1] for layer in block]
-        products = self._batched(lambda net, c, y, b, s: net.products(s, layers), state)
+        products = self._batched(lambda sample, s: sample.net.products(s, layers), state)
         return (*state, *(products[i] for i in kept))
 
     @property
@@ -162,7 +177,7 @@ class FixedPoint(eqx.Module):
             raise ValueError(
                 f"a sweep takes {wanted} parts, layers and products, got {given}: pass problem.carry(state)"
             )
-        after = self._batched(self._sweep, carry)
+        after = self._batched(FixedPoint._sweep_sample, carry)
         layers = [part for part in self.carried if part < len(self.net.layer_shapes)]
         return after, norm(tuple(after[layer] - carry[layer] for layer in layers), len(self.lead))
 
@@ -171,7 +186,7 @@ class FixedPoint(eqx.Module):
         state = carry[: len(self.net.layer_shapes)]
         if len(self.net.blocks) == 1 or self._first_block_drives_itself:
             return state
-        return self._batched(lambda net, c, y, b, s: self._with_block(net, c, y, b, s, {}, 0), state)
+        return self._batched(lambda sample, s: sample._with_block(s, {}, 0), state)
 
     def take(self, samples: Int[Array, " some"]) -> "FixedPoint":
         """Return the problem of some of the samples, by their index in the flattened leading axes."""
@@ -181,6 +196,7 @@ class FixedPoint(eqx.Module):
             self.clamped[samples % batch],
             None if self.target is None else self.target[samples % batch],
             None if self.beta is None else self.beta.reshape(-1)[samples],
+            None if self.anchor is None else tuple(layer[samples % batch] for layer in self.anchor),
         )
 
     def residual(self, state: State) -> Float[Array, "*lead"]:
@@ -188,48 +204,72 @@ class FixedPoint(eqx.Module):
         return norm(difference(self.update(state), state), len(self.lead))
 
     def _batched(self, f: Callable[..., Any], state: PyTree) -> Any:
+        """Map `f(sample, state)`, `sample` being the problem of one sample, over all leading axes."""
         net = in_dtype(self.net, self.dtype)
-        mapped: Callable[..., Any] = lambda c, y, b, s: f(net, c, y, b, s)  # noqa: E731
+        # The free state knows no anchor: it is that itself.
+        anchor = None if self.beta is None or self.anchor is None else _cast(self.anchor, self.dtype)
+        clamped = self.clamped.astype(self.dtype)
+        mapped: Callable[..., Any] = lambda c, y, b, at, s: f(FixedPoint(net, c, y, b, at), s)  # noqa: E731
         if len(self.lead) == 2:
-            mapped = jax.vmap(jax.vmap(mapped), in_axes=(None, None, 0, 0))
+            mapped = jax.vmap(jax.vmap(mapped), in_axes=(None, None, 0, None, 0))
         else:
             mapped = jax.vmap(mapped)
-        return mapped(self.clamped.astype(self.dtype), self.target, self.beta, state)
+        return mapped(clamped, self.target, self.beta, anchor, state)
 
-    def _update(
-        self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, disturbance: State | None
-    ) -> State:
-        drives = net.drive(c, s)
-        drives = (*drives[:-1], self._nudged(net, drives[-1], y, beta, s))
+    # From here on `self` is the problem of one sample, as `_batched` makes it.
+
+    def _update_sample(self, state: tuple[State, State | None]) -> State:
+        net, (s, disturbance) = self.net, state
+        drives = self._drives(s)
+        if self.anchor is not None:
+            every = range(len(s))
+            drives = _added(drives, transposing_drive(self._drives, self._drives, self.anchor, s, every))
+        drives = (*drives[:-1], self._nudged(drives[-1], s))
         if disturbance is not None:
-            drives = tuple(a + d for a, d in zip(drives, disturbance, strict=True))
+            drives = _added(drives, disturbance)
         return tuple(net.activation(a) for a in drives)
 
-    def _sweep(self, net: Any, c: Array, y: Array | None, beta: Array | None, carry: Carry) -> Carry:
+    def _sweep_sample(self, carry: Carry) -> Carry:
+        net = self.net
         count, blocks, kept = len(net.layer_shapes), net.blocks, net.kept_products
         s, products = carry[:count], dict(zip(kept, carry[count:], strict=True))
         products |= net.products(s, blocks[-1])
         for block in range(len(blocks)):
-            s = self._with_block(net, c, y, beta, s, products, block)
+            s = self._with_block(s, products, block)
             if block + 1 < len(blocks):
                 products |= net.products(s, blocks[block])
         return (*s, *(products[i] for i in kept))
 
-    def _with_block(
-        self, net: Any, c: Array, y: Array | None, beta: Array | None, s: State, products: Products, block: int
-    ) -> State:
-        last = len(s) - 1
-        drives = net.drive_block_from(c, s, products, block)
+    def _with_block(self, s: State, products: Products, block: int) -> State:
+        net, layers, last = self.net, self.net.blocks[block], len(s) - 1
+        drives = net.drive_block_from(self.clamped, s, products, block)
+        if self.anchor is not None:
+
+            def of_block(s: State) -> State:
+                return net.drive_block(self.clamped, s, block)
+
+            drives = _added(drives, transposing_drive(self._drives, of_block, self.anchor, s, layers))
         moved = {
-            layer: net.activation(self._nudged(net, a, y, beta, s) if layer == last else a)
-            for layer, a in zip(net.blocks[block], drives, strict=True)
+            layer: net.activation(self._nudged(a, s) if layer == last else a)
+            for layer, a in zip(layers, drives, strict=True)
         }
         return tuple(moved.get(i, layer) for i, layer in enumerate(s))
 
-    def _nudged(self, net: Any, drive: Array, y: Array | None, beta: Array | None, s: State) -> Array:
-        if y is None or beta is None:
+    def _drives(self, s: State) -> State:
+        return self.net.drive(self.clamped, s)
+
+    def _nudged(self, drive: Array, s: State) -> Array:
+        if self.target is None or self.beta is None:
             return drive
-        return drive - beta * cost_gradient(net, s, y)
+        return drive - self.beta * cost_gradient(self.net, s, self.target)
+
+
+def _added(a: State, b: State) -> State:
+    return tuple(p + q for p, q in zip(a, b, strict=True))
+
+
+def _cast(state: State, dtype: jnp.dtype) -> State:
+    return tuple(layer.astype(dtype) for layer in state)
 
 
 def cost_gradient(net: AbstractNetwork, s: State, target: Float[Array, " classes"]) -> Inexact[Array, "..."]:

@@ -6,15 +6,18 @@ on in full precision until its tolerance is met, so that residuals, certificate 
 itself.
 """
 
+import dataclasses
 import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from holoprop.network.base import State
-from holoprop.network.connection import Conv, Dense
+from holoprop.network.connection import Dense
+from holoprop.network.conv import Conv
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, AbstractWrappedSolver, check_solver, where_sample
@@ -79,9 +82,15 @@ def rounded(problem: FixedPoint) -> FixedPoint:
     """Return the problem with the weights of its network's convolutions and dense connections in bfloat16."""
 
     def low(part: Any) -> Any:
-        return eqx.tree_at(lambda each: each.weight, part, part.weight.astype(jnp.bfloat16)) if own(part) else part
+        if not own(part):
+            return part
+        return dataclasses.replace(part, weight=_low(part.weight), feedback=_low(part.feedback))
 
     def own(part: Any) -> bool:
         return isinstance(part, Dense | Conv)
 
-    return FixedPoint(jax.tree.map(low, problem.net, is_leaf=own), problem.clamped, problem.target, problem.beta)
+    return dataclasses.replace(problem, net=jax.tree.map(low, problem.net, is_leaf=own))
+
+
+def _low(weight: Float[Array, "..."] | None) -> Float[Array, "..."] | None:
+    return None if weight is None else weight.astype(jnp.bfloat16)

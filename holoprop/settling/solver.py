@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from holoprop.network.base import State
@@ -163,11 +164,10 @@ def default_tolerance(dtype: jnp.dtype, size: int) -> float:
 
 
 def check_solver(tolerance: float | Float[Array, ""] | None, max_steps: int) -> None:
-    """Raise `ValueError` for a tolerance (if it is a number) or step limit that no solve can meet."""
-    number = isinstance(tolerance, int | float)
-    if number and not tolerance > 0:
+    """Raise `ValueError` for a tolerance, if it is known yet, or step limit that no solve can meet."""
+    if tolerance is not None and not isinstance(tolerance, Tracer) and not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
-    if number and math.isinf(tolerance):
+    if tolerance is not None and not isinstance(tolerance, Tracer) and math.isinf(tolerance):
         raise ValueError(f"tolerance must be finite, got {tolerance}: every state would count as settled")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")

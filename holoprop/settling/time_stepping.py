@@ -79,7 +79,7 @@ class TimeSteps(AbstractSolver):
     noise: Noise | None = None
     window: int = 1
     key: PRNGKeyArray | None = None
-    tolerance: float | None = None
+    tolerance: float | Float[Array, ""] | None = None
 
     def __check_init__(self) -> None:
         check_solver(self.tolerance, self.max_steps)

@@ -101,6 +101,35 @@ def test_convolutional_gradient(convolutional, unit):
     assert wanted <= spent <= 1.25 * wanted
 
 
+def test_free_feedback_has_a_product_of_its_own(convolutional):
+    """Three products a connection where pooling wants one for the way back, two without; weights and their feedback."""
+    free = hp.convnet((22, 22, 1), (64, 64, 64), 10, padding="VALID", feedback="free", key=jax.random.key(0))
+    tied, own = Flops.of(convolutional), Flops.of(free)
+    assert (own.inner, own.returned, own.weights) == (2 * tied.inner, tied.returned, 2 * tied.weights)
+    problem = hp.FixedPoint(free, jnp.zeros((BATCH, *free.layer_shapes[0])), None, None)
+    carry = tuple(jnp.zeros((BATCH, *shape), problem.dtype) for shape in problem.carry_shapes)
+    wanted = BATCH * own.sweep()
+    assert wanted <= counted(problem.sweep, carry) <= (1 + POOLING) * wanted
+    assert own.gradient(real_points=2, complex_points=0) == own.gradient(real_points=1, complex_points=3)
+    dense = Flops.of(hp.mlp(300, (256, 256, 256), 10, feedback="free", key=jax.random.key(0)))
+    assert dense.inner == dense.returned == 2 * 2 * 256 * 256
+
+
+def test_homeostasis(convolutional):
+    """XLA's count of the local form, at most: each random vector has two products up and as many for the weights."""
+    free = hp.convnet((22, 22, 1), (64, 64, 64), 10, padding="VALID", feedback="free", key=jax.random.key(0))
+    x = jnp.ones((1, 22, 22, 1))
+    state = tuple(jnp.ones((1, *shape)) for shape in free.layer_shapes)
+    rest = hp.Rest(state, jnp.zeros(1), jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32))
+
+    def spent(samples):
+        noise = tuple(jnp.ones((samples, *layer.shape)) for layer in state)
+        return counted(lambda net, x, noise: hp.homeostasis(net, rest, x, noise=noise).gradient, free, x, noise)
+
+    # What is done once, whatever the samples, cancels.
+    assert 1 <= (spent(8) - spent(3)) / Flops.of(free).homeostasis(samples=5) <= 1 + POOLING
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("pooling", [None, hp.AveragePooling()])

@@ -9,6 +9,7 @@ import pytest
 
 import holoprop as hp
 from holoprop.bench.published import PublishedSchedule, published_gradient, published_step
+from holoprop.bench.published_field import PublishedField, published_field_step
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "p1_toy_f64.npz"
 
@@ -94,7 +95,36 @@ def test_convolutional_gradient_is_that_of_settled_states(x64, points, complex_t
     assert all(a.relative_error < 1e-8 for a in agreement.parameters.values()), agreement.parameters
 
 
+@pytest.mark.parametrize("samples", [0, 3])
+def test_field_step_is_that_of_settled_states(x64, samples):
+    """Oracle: our estimator and penalty, of the same vectors; they share neither drive, pooling nor convolution."""
+    net = hp.convnet((9, 9, 2), (4, 6), 3, feedback="free", angle=60.0, weight_scale=1.5, key=jax.random.key(0))
+    x, y = jax.random.normal(jax.random.key(1), (3, 9, 9, 2)), jnp.arange(3)
+    schedule = PublishedField(60, 40, 0.5, learning_rate=0.5, homeostasis=2.0, samples=samples)
+    new, task = jax.jit(lambda: published_field_step(net, x, jax.nn.one_hot(y, 3), schedule))()
+    ours = hp.Holomorphic(points=2, radius=0.5)(net, x, y)
+    agreement = hp.alignment(task, ours.gradient)
+    assert all(a.relative_error < 1e-8 for a in agreement.parameters.values()), agreement.parameters
+    moved = jax.tree.map(lambda p, q: (p - q) / 0.5, net, new)
+    if not samples:
+        assert hp.alignment(moved, ours.gradient).total.relative_error < 1e-8
+        return
+    shapes = net.layer_shapes
+    drawn = [
+        [jax.random.normal(k, shape) for k, shape in zip(jax.random.split(jax.random.key(n), 2), shapes, strict=True)]
+        for n in range(samples)
+    ]
+    noise = tuple(jnp.stack([jnp.stack([each[layer]] * 3) for each in drawn]) for layer in range(2))
+    penalty = hp.homeostasis(net, ours.rest, x, noise=noise, form="jacobian").gradient
+    added = jax.tree.map(lambda m, g: (m - g) / 2.0, moved, task)
+    assert hp.alignment(added, penalty).total.relative_error < 1e-8
+
+
 def test_other_networks_are_refused():
+    free = hp.mlp(6, (4, 3), 3, feedback="free", key=jax.random.key(0))
+    with pytest.raises(ValueError, match="is that of energy networks, and this one has free feedback"):
+        published_gradient(free, jnp.zeros((2, 6)), jnp.zeros((2, 3)), PublishedSchedule())
+
     what = "chains of dense connections or convolutions with softmax pooling, with sigmoid or double_silu and"
     net = hp.mlp(6, (4,), 3, activation="tanh", key=jax.random.key(0))
     with pytest.raises(ValueError, match=rf"{what} cross-entropy, got Dense, Tanh, CrossEntropy$"):

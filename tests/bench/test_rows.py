@@ -1,5 +1,6 @@
 """A whole benchmark on a tiny network: the row's fields, and what they must be by definition."""
 
+import dataclasses
 import json
 import math
 
@@ -10,12 +11,13 @@ import pytest
 
 import holoprop as hp
 from holoprop.bench import benchmark_names, render_rows, run_benchmarks
-from holoprop.bench.convolutional import FULL_SIZE, ConvnetBenchmark, run_convnet
+from holoprop.bench.convolutional import FREE_FEEDBACK, FULL_SIZE, ConvnetBenchmark, run_convnet
 from holoprop.bench.counting import SweepCounter, Work
 from holoprop.bench.dense import MlpBenchmark, run_mlp
 from holoprop.bench.flops import Flops, Sweeps
 from holoprop.bench.images import first_batches
 from holoprop.bench.published import PublishedSchedule
+from holoprop.bench.published_field import PublishedField
 from holoprop.bench.quoted import Quoted, baseline_note
 
 FIELDS = {
@@ -130,6 +132,19 @@ def test_convolutional_row_is_consistent(tiny_convnet):
     assert "without complex numbers" in row["note"]
 
 
+def test_row_with_free_feedback_and_a_penalty(tmp_path, monkeypatch):
+    """P2's schedule in place of P1's: 40 of 120 steps are timed; the penalty's own time is not scaled."""
+    monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path))
+    schedule = PublishedField(80, 20, samples=3)
+    row = run_convnet(
+        dataclasses.replace(TINY_CONVNET, schedule=schedule, timed=(20, 10), quoted=None), lambda line: None
+    )
+    assert set(row) == FIELDS | CONVOLUTIONAL
+    assert row["cosine"] > 0.9999 and row["baseline_cosine"] > 0.999
+    assert row["baseline_timed_s"] <= row["baseline_step_s"] <= 3 * row["baseline_timed_s"] * 1.0001
+    assert row["note"] == "baseline timed at 40 of 120 steps, in compiled loops"
+
+
 def test_full_size_is_the_published_network():
     # P1, Table 2: T1 = 250, T2 = 60, a circle of 1; the steps that are timed are 50 and 15.
     assert [each.name for each in FULL_SIZE] == ["convnet-n2", "convnet-n2-x1.5", "convnet-n4", "convnet-n4-x1.5"]
@@ -139,6 +154,11 @@ def test_full_size_is_the_published_network():
         assert (benchmark.timed_schedule.free_steps, benchmark.timed_schedule.nudged_steps) == (50, 15)
         assert schedule.complex_throughout and benchmark.timed_schedule.points == schedule.points
         assert benchmark.channels == (128, 256, 512, 512) and benchmark.batch == 4
+    # P2, Table 2: T1 = 250, T2 = 40, two points on a circle of 1, weight 15 and 5 random vectors.
+    assert [each.name for each in FREE_FEEDBACK] == ["convnet-free", "convnet-free-homeostasis"]
+    for benchmark, samples in zip(FREE_FEEDBACK, (0, 5), strict=True):
+        assert benchmark.schedule == PublishedField(250, 40, 1.0, homeostasis=15.0, samples=samples)
+        assert benchmark.schedule.steps == 330 and benchmark.timed_schedule.steps == 66
 
 
 def test_work_by_hand():
@@ -219,7 +239,7 @@ def test_table_shows_every_row_and_note(tiny, tiny_convnet):
 
 
 def test_unknown_benchmarks_are_named_before_anything_runs():
-    names = ["mlp-table1", "mlp-table1-mixed", *(each.name for each in FULL_SIZE)]
+    names = ["mlp-table1", "mlp-table1-mixed", *(each.name for each in (*FULL_SIZE, *FREE_FEEDBACK))]
     with pytest.raises(ValueError, match=rf"^unknown benchmark 'mlp'; known are {', '.join(names)}$"):
         run_benchmarks(["mlp-table1", "mlp"])
     assert benchmark_names() == names

@@ -50,7 +50,7 @@ def test_a_cpu_has_no_tensorfloat32(monkeypatch):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="^unknown precision 'float16'; known are float32, tensorfloat32, mixed$"):
+    with pytest.raises(ValueError, match=r"^unknown precision 'float16'; known are float32, tensorfloat32, mixed$"):
         run_throughput(TINY, precisions=("float32", "float16"))
 
 

@@ -271,8 +271,8 @@ def test_mixed_precision_is_of_both_solvers() -> None:
     config = load_config("cifar10-small", ["network.dtype=mixed"])
     built = build_estimator(config.estimator, mixed=True)
     free = hp.Anderson(depth=3, tolerance=1e-1, max_steps=60)
-    nudged = hp.Anderson(depth=3, tolerance=5e-3, max_steps=30, fallback=False)
-    expected = hp.Holomorphic(2, 0.5, solver=hp.Mixed(free), nudged_solver=hp.Mixed(nudged))
+    nudged = hp.Anderson(depth=3, tolerance=2e-3, max_steps=30, fallback=False)
+    expected = hp.Holomorphic(2, 0.25, solver=hp.Mixed(free), nudged_solver=hp.Mixed(nudged))
     assert eqx.tree_equal(built, expected)
     assert nudged_default(hp.Mixed(free, 0.5)).rough_tolerance == 0.5
 
@@ -285,16 +285,16 @@ def test_residual_and_feed_forward_networks_are_as_configured() -> None:
     key = jax.random.fold_in(jax.random.key(5), 2**32 - 1)
     settings = {"blocks": 1, "strength": 0.25, "activation": "tanh", "key": key}
     assert eqx.tree_equal(build_network(config, (8, 8, 3), 10), hp.resnet((8, 8, 3), (3, 4), 10, **settings))
-    forward = ["network.feedback=false", "network.activation=relu", "estimator={name='backpropagation'}"]
+    forward = ["network.feedback=off", "network.activation=relu", "estimator={name='backpropagation'}"]
     config = load_config("cifar10-small", forward)
     net = build_network(config, (32, 32, 3), 10)
     assert not net.feedback and net.activation == hp.ReLU()
     assert isinstance(build_estimator(config.estimator), hp.Backpropagation)
-    with pytest.raises(ConfigError, match=r"network\.feedback = false leaves no energy, which .*'holomorphic' needs"):
+    with pytest.raises(ConfigError, match=r"network\.feedback = 'off' leaves nothing to settle, .*'holomorphic'"):
         load_config("cifar10-small", forward[:2])
     with pytest.raises(ConfigError, match=r"'backpropagation' is of feed-forward networks: set network\.feedback"):
         load_config("cifar10-small", forward[2:])
-    with pytest.raises(ConfigError, match=r"network\.start = 'zeros' has no meaning with network\.feedback = false"):
+    with pytest.raises(ConfigError, match=r"network\.start = 'zeros' has no meaning with network\.feedback = 'off'"):
         load_config("cifar10-small", [*forward, "network.start=zeros"])
 
 

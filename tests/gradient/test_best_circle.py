@@ -8,11 +8,11 @@ import pytest
 
 import holoprop as hp
 from holoprop.gradient.batch_spectrum import mean_squares
-from holoprop.gradient.certificate import circle_spectrum
 from holoprop.gradient.circle import Circle
 from holoprop.gradient.contour import half_circle, whole_circle
 from holoprop.gradient.expectation import CircleMemory, Expectation, Pull
 from holoprop.gradient.shared_circle import better_radius
+from holoprop.gradient.spectrum import circle_spectrum
 from holoprop.gradient.turn import deviation_in_coefficient, folded
 
 

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 import holoprop as hp
-from holoprop.gradient.certificate import certify, circle_spectrum
+from holoprop.gradient.certificate import certify
 from holoprop.gradient.contour import half_circle
+from holoprop.gradient.spectrum import circle_spectrum
 from holoprop.network.activation import AbstractActivation
 from holoprop.settling.rest import Rest, Status
 

@@ -11,7 +11,7 @@ import pytest
 
 import holoprop as hp
 from holoprop.network import convolution
-from holoprop.network.build import convnet
+from holoprop.network.build_conv import convnet
 
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
 

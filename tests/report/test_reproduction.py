@@ -78,6 +78,24 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
             "fixed": 10.0 ** rng.uniform(-4, 0, (2, 6)),
             "radii": np.sort(10.0 ** rng.uniform(-2, 0, (2, 6, 3)), axis=-1),
         }
+    if name == "exact-without-symmetry":
+        points = np.array([2, 4, 16])
+        return {
+            "points": points,
+            "corrected": 10.0 ** -(points / 1.5 + np.arange(3)[:, None]),
+            "plain": np.full((3, 3), 0.4),
+        }
+    if name.startswith("gep-fig"):
+        runs = (2, 3, 2) if name == "gep-fig3" else (4, 2)  # algorithms, angles, seeds; or ways to train, seeds
+        error = rng.uniform(10, 30, (*runs, 4))
+        error[..., 0] = np.nan
+        return {
+            "angles": np.array([0, 45, 90]),
+            "error": error,
+            "angle": rng.uniform(0, 90, (*runs, 4)),
+            "measure": rng.uniform(0.5, 1, (*runs, 4)),
+            "alignment": rng.uniform(-0.2, 1, (*runs, 4, 3)),
+        }
     fixed = 10.0 ** rng.uniform(-12, -1, (3, 2, 2, 12))
     fixed[0, 0, 0, -1] = np.nan
     return {

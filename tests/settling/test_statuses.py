@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -15,14 +14,6 @@ X = np.random.default_rng(1).uniform(size=(BATCH, SIZES[0]))
 @pytest.fixture
 def net(x64, chain):
     return chain(SIZES, scale=1.5, seed=4, dtype=np.float64)
-
-
-@pytest.fixture
-def unchecked():
-    """Without the shape checks that only tests run under: what users see is the package's own message."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

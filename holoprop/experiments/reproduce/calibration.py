@@ -15,8 +15,8 @@ from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.registry import Report
 from holoprop.gradient.certificate import Verdict
-from holoprop.gradient.exact import Implicit
 from holoprop.gradient.holomorphic import Holomorphic
+from holoprop.gradient.implicit import Implicit
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.plain import Alternating

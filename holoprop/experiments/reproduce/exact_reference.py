@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from holoprop.gradient.exact import Implicit
+from holoprop.gradient.implicit import Implicit
 from holoprop.network.base import AbstractNetwork, State
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.run import settle

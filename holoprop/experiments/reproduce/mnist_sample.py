@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from holoprop.data.loading import load_dataset
 from holoprop.gradient.estimate import Estimate
-from holoprop.gradient.exact import Implicit
+from holoprop.gradient.implicit import Implicit
 from holoprop.network.build import mlp
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson

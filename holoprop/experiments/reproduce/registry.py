@@ -108,6 +108,40 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         _minutes(0.5, 5.0, 15.0),
         "automatic_circle_mnist",
     ),
+    Experiment(
+        "exact-without-symmetry",
+        "The circle without weight symmetry: exact with a correction, biased without",
+        "holoprop: acceptance of the correction",
+        None,
+        _minutes(0.5, 1.5, 3.0),
+        "exact_without_symmetry",
+    ),
+    Experiment(
+        "gep-fig3",
+        "The angle of the feedback: what it does to exact learning and to generalised EP",
+        "P2 (arXiv 2309.02214), Fig. 3",
+        "fashion-mnist",
+        _minutes(1.0, 15.0, 3000.0),
+        "gep_fig3",
+    ),
+    Experiment(
+        "gep-fig4ad",
+        "Homeostasis and correction of networks with random feedback",
+        "P2 (arXiv 2309.02214), Fig. 4a–d",
+        "fashion-mnist",
+        _minutes(1.0, 60.0, 800.0),
+        "gep_fig4",
+        "run_reciprocal",
+    ),
+    Experiment(
+        "gep-fig4eh",
+        "Homeostasis and correction of a loop without reciprocal edges",
+        "P2 (arXiv 2309.02214), Fig. 4e–h",
+        "fashion-mnist",
+        _minutes(1.0, 60.0, 800.0),
+        "gep_fig4",
+        "run_loop",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from holoprop.gradient.exact import Implicit
+from holoprop.gradient.implicit import Implicit
 from holoprop.network.activation import Sigmoid
 from holoprop.network.connection import Dense
 from holoprop.network.cost import CrossEntropy

@@ -13,6 +13,9 @@ from holoprop.report.reproduction import (
     automatic_circle,
     automatic_circle_mnist,
     calibration,
+    exact_without_symmetry,
+    gep_fig3,
+    gep_fig4,
     hep_fig2c,
     hep_fig2d,
     hep_fig3ab,
@@ -30,6 +33,10 @@ _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
     "calibration": calibration.pictures,
     "automatic-circle": automatic_circle.pictures,
     "automatic-circle-mnist": automatic_circle_mnist.pictures,
+    "exact-without-symmetry": exact_without_symmetry.pictures,
+    "gep-fig3": gep_fig3.pictures,
+    "gep-fig4ad": gep_fig4.pictures,
+    "gep-fig4eh": gep_fig4.pictures,
 }
 
 

@@ -1,0 +1,118 @@
+"""P2's training runs on Fashion-MNIST without weight symmetry, and what is measured after each epoch."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+
+from holoprop.data.loading import load_dataset
+from holoprop.experiments.reproduce.registry import Report
+from holoprop.gradient.estimate import AbstractEstimator
+from holoprop.gradient.implicit import ForwardResponse, Implicit
+from holoprop.network.layered import LayeredNetwork
+from holoprop.settling.anderson import Anderson
+from holoprop.settling.run import settle
+from holoprop.symmetry.angle import feedback_angle
+from holoprop.symmetry.jacobian import error_alignment, symmetry_measure
+from holoprop.train.loop import fit
+
+BATCH = 50
+_MEASURED = 10
+"""Test samples whose Jacobians are measured, as in P2."""
+_COMPARED = 100
+"""Test samples whose error vectors are compared."""
+SOLVER = Anderson(tolerance=1e-4)
+"""Residuals of networks of 522 neurons; the responses of such states are right to 1e-4 or so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Fashion-MNIST, flat and in [0, 1]: `train` and `test` are pairs of images and labels."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def load(cls, train: int | None, test: int | None) -> "Data":
+        """Load the first `train` and `test` samples, `None`: all.
+
+        **Raises:** `DataError` if the data set is not there and cannot be downloaded.
+        """
+        dataset = load_dataset("fashion-mnist")
+        parts = ((dataset.train, train), (dataset.test, test))
+        first, second = ((s.inputs(slice(n), flatten=True), s.labels[:n]) for s, n in parts)
+        return cls(first, second)
+
+
+def exact() -> Implicit:
+    """Return the exact estimator as it is trained with: matrix-free, which is faster for batches."""
+    return Implicit(solver=SOLVER, dense_limit=0, tolerance=1e-4)
+
+
+def infinitesimal() -> ForwardResponse:
+    """Return generalised EP with an infinitesimal nudge, P2's `N = 0`."""
+    return ForwardResponse(solver=SOLVER, dense_limit=0, tolerance=1e-4)
+
+
+def course_of(
+    net: LayeredNetwork,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+    data: Data,
+    *,
+    epochs: int,
+    seed: int,
+    report: Report,
+) -> dict[str, np.ndarray]:
+    """Train and return what was measured before the first epoch and after each, by name.
+
+    **Returns:** `(epochs + 1,)`: `error` of the test samples in percent, NaN at first, `angle` of the feedback in
+    degrees, `measure` of the symmetry of `J − I`; `(epochs + 1, layers)`: `alignment`, the cosine of response and error
+    vector; `(epochs,)`: `unsettled`, the share of training samples that were left out.
+    """
+    measured = [_measure(net, data)]
+
+    def examine(net: LayeredNetwork) -> dict[str, float | None]:
+        measured.append(_measure(net, data))
+        return {}
+
+    history = fit(
+        net,
+        estimator,
+        optimizer,
+        data.train,
+        epochs=epochs,
+        batch_size=BATCH,
+        seed=seed,
+        test=data.test,
+        examine=examine,
+    ).history
+    report(f"test error {100 * (1 - history[-1]['test_accuracy']):.2f} %, measure {measured[-1]['measure']:.3f}")
+    course = {name: np.array([each[name] for each in measured]) for name in measured[0]}
+    course["error"] = np.array([np.nan, *(100 * (1 - record["test_accuracy"]) for record in history)])
+    course["unsettled"] = np.array([record["unsettled"] for record in history])
+    return course
+
+
+def _measure(net: LayeredNetwork, data: Data) -> dict[str, object]:
+    x, y = (part[:_COMPARED] for part in data.test)
+    few = x[:_MEASURED]
+    measure = symmetry_measure(net, few, settle(net, few, solver=SOLVER), field=True).measure
+    response, error = (each(net, x, y).response for each in (infinitesimal(), exact()))
+    assert response is not None and error is not None
+    return {
+        "angle": feedback_angle(net).total,
+        "measure": float(np.mean(measure)),
+        "alignment": error_alignment(response, error),
+    }
+
+
+def stacked(courses: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the courses of several runs, each quantity with a leading axis of runs."""
+    return {name: np.stack([course[name] for course in courses]) for name in courses[0]}
+
+
+Build = Callable[[jax.Array], LayeredNetwork]
+"""A network from a key."""

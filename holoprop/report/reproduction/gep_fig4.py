@@ -1,0 +1,63 @@
+"""Pictures of `gep-fig4ad` and `gep-fig4eh`: test error, symmetry and alignment over training, in four ways."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from holoprop.experiments.reproduce.gep_fig4 import RUNS
+from holoprop.experiments.reproduce.outcome import Outcome
+from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
+from holoprop.report.reproduction.picture import SERIES, Picture
+
+
+def pictures(outcome: Outcome) -> list[Picture]:
+    """Return test error, symmetry measure and alignment layer by layer."""
+    arrays = outcome.arrays
+    layers = arrays["alignment"].shape[-1]
+    return [
+        Picture(
+            _course(arrays["error"], "test error (%)"),
+            "error",
+            "test error over training",
+            "Test error, mean over seeds, shaded from the lowest to the highest: generalised EP, the same with "
+            "homeostasis, the corrected circle, and learning with the exact gradient. The last two should be alike.",
+        ),
+        Picture(
+            _course(arrays["measure"], "symmetry ‖S‖/(‖S‖ + ‖A‖)"),
+            "measure",
+            "symmetry measure over training",
+            "How symmetric the Jacobian of the vector field is; 1: entirely. Homeostasis drives it up, learning alone "
+            "does not.",
+        ),
+        *(
+            Picture(
+                _course(arrays["alignment"][..., layer], "cosine of response and error"),
+                f"alignment-{layer + 1}",
+                f"cosine of response and error vector of layer {layer + 1} over training",
+                f"Layer {layer + 1}: cosine of the network's plain response and the true error vector. It rises with "
+                "symmetry, whatever the network is trained with.",
+            )
+            for layer in range(layers)
+        ),
+    ]
+
+
+def _course(values: np.ndarray, label: str) -> Figure:
+    """Draw `(runs, seeds, epochs + 1)` over the epochs."""
+    epochs = np.arange(values.shape[-1])
+    with house_style():
+        figure, axes = new_axes("epoch", label, height=3.4)
+        for k, run in enumerate(RUNS):
+            _line(axes, epochs, values[k], run, *SERIES[k])
+        axes.set_xlim(0, epochs[-1])
+        axes.set_xticks(epochs[:: max(1, len(epochs) // 10)])
+        legend_above(axes, columns=4)
+    return figure
+
+
+def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, colour: str, marker: str) -> None:
+    known = np.isfinite(values).all(0)
+    low, high = values[:, known].min(0), values[:, known].max(0)
+    axes.fill_between(epochs[known], low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
+    mean = values[:, known].mean(0)
+    axes.plot(epochs[known], mean, marker=marker, markersize=4, color=COLOURS[colour], label=label)
