@@ -42,5 +42,5 @@ def _errors(arrays: dict[str, np.ndarray]) -> Figure:
                 )
         axes.set_xlim(points[0] - 0.5, points[-1] + 0.5)
         axes.set_xticks(points)
-        legend_above(axes)
+        legend_above(axes, columns=2)
     return figure

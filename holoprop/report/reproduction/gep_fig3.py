@@ -27,7 +27,7 @@ def pictures(outcome: Outcome) -> list[Picture]:
             "angles",
             "feedback angle over training",
             "The angle between feedback and transposed forward weights while the network learns, from every initial "
-            "angle: it drifts to 90 degrees, as nothing holds the two together.",
+            "angle: nothing holds the two together.",
         ),
         Picture(
             _errors(outcome.arrays),
@@ -57,7 +57,7 @@ def _alignment(arrays: dict[str, np.ndarray]) -> Figure:
                 )
         axes.set_ylim(min(-0.05, float(np.nanmin(cosine)) - 0.05), 1.03)
         _degrees(arrays, axes)
-        legend_above(axes)
+        legend_above(axes, columns=2)
     return figure
 
 

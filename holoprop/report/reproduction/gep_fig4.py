@@ -20,7 +20,7 @@ def pictures(outcome: Outcome) -> list[Picture]:
             "error",
             "test error over training",
             "Test error, mean over seeds, shaded from the lowest to the highest: generalised EP, the same with "
-            "homeostasis, the corrected circle, and learning with the exact gradient. The last two should be alike.",
+            "homeostasis, the corrected circle, and learning with the exact gradient (dashed). The last two should be alike.",
         ),
         Picture(
             _course(arrays["measure"], "symmetry ‖S‖/(‖S‖ + ‖A‖)"),
@@ -60,4 +60,6 @@ def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, colour
     low, high = values[:, known].min(0), values[:, known].max(0)
     axes.fill_between(epochs[known], low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
     mean = values[:, known].mean(0)
-    axes.plot(epochs[known], mean, marker=marker, markersize=4, color=COLOURS[colour], label=label)
+    # The exact one is dashed: what is no different from it shows beneath.
+    line = "--" if label == "exact" else "-"
+    axes.plot(epochs[known], mean, line, marker=marker, markersize=4, color=COLOURS[colour], label=label)
