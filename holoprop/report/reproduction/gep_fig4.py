@@ -20,7 +20,8 @@ def pictures(outcome: Outcome) -> list[Picture]:
             "error",
             "test error over training",
             "Test error, mean over seeds, shaded from the lowest to the highest: generalised EP, the same with "
-            "homeostasis, the corrected circle, and learning with the exact gradient (dashed). The last two should be alike.",
+            "homeostasis, the corrected circle, and learning with the exact gradient (dashed). The last two should be "
+            "alike.",
         ),
         Picture(
             _course(arrays["measure"], "symmetry ‖S‖/(‖S‖ + ‖A‖)"),
