@@ -11,8 +11,8 @@ and `λ` are of one length and apart by `‖λ − δ‖ = 2‖X (I − X)⁻¹ 
     ‖λ − δ‖/‖λ‖ ≤ 2x/√(1 + x²),
 
 with equality where `δ` meets one rotation only, and at small `x` the first order `2‖S⁻¹A‖` of P2. One linear solve with
-a symmetric matrix, by a few conjugate gradients, from Jacobian–vector products. Where conjugate gradients find that
-`M_s` is not positive definite, or do not come near a solution, nothing is predicted.
+a symmetric matrix, by a few conjugate gradients, from Jacobian–vector products. Where `M_s` shows itself not positive
+definite, on `δ` or on the solution, or conjugate gradients do not come near one, nothing is predicted.
 
 Source: the series is P2's (arXiv 2309.02214), `δ = λ − 2S⁻¹Aλ + …`; the bound is ours.
 """

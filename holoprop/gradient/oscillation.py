@@ -146,9 +146,11 @@ class Oscillation(AbstractEstimator):
             return _summary(problem, target, visited, betas, steps, self.unsettled, total, state)
         response, mean, broken = total
         asymmetry = None if net.is_energy else predicted_asymmetry(problem, target, mean, response)
+        # Whoever diverged in an earlier period has spoilt the averages, wherever the last one brought it.
+        status = jnp.where(broken > 0, jnp.asarray(Status.diverged, visited.status.dtype), visited.status)
+        visited = Rest(visited.state, visited.residual, visited.steps, status)
         estimate = _summary(problem, target, visited, betas, steps, self.unsettled, None, state, asymmetry)
-        kept = estimate.certificate.kept & (broken == 0)
-        gradient = gradient_of_error(net, x, target, mean, response, kept)
+        gradient = gradient_of_error(net, x, target, mean, response, estimate.certificate.kept)
         return estimate.replaced(gradient=gradient, response=response)
 
 

@@ -44,6 +44,26 @@ def test_error_comes_to_the_target(x64, case, points, target):
     assert max(sweeps[-6:]) < 0.6 * sweeps[0]
 
 
+def test_vector_fields_are_led_too(x64):
+    """Corrected for asymmetry, whose exact reference is the implicit gradient; their free states settle as far as the
+    nudged ones, for the gradient is read off there."""
+    net = hp.mlp(10, (24, 16), 4, feedback="free", weight_scale=0.8, key=jax.random.key(3))
+    rng = np.random.default_rng(5)
+    x, y = jnp.asarray(rng.random((20, 10))), jnp.asarray(rng.integers(0, 4, 20))
+    solver = hp.Alternating(max_steps=2000)
+    exact = hp.Holomorphic(4, 0.1, solver=SETTLED, asymmetry="correct")(net, x, y).gradient
+    estimator = hp.Holomorphic(4, 0.1, tolerance=1e-2, solver=solver, asymmetry="correct")
+    memory, errors, sweeps = estimator.init(net, 20), [], []
+    for _ in range(20):
+        estimate = estimator(net, x, y, memory=memory)
+        memory = estimate.memory
+        errors.append(hp.alignment(estimate.gradient, exact).total.relative_error)
+        sweeps.append(float(estimate.rest.steps.mean()))
+    assert errors[0] < 1e-8
+    assert 1e-4 < max(errors[-6:]) < 1e-2
+    assert max(sweeps[-6:]) < 0.6 * sweeps[0]
+
+
 def test_what_was_given_a_tolerance_is_not_led(x64, case):
     net, _, _ = case
     tolerance = jnp.float32(0.5)

@@ -124,6 +124,17 @@ def test_every_solver_settles_the_corrected_phase(x64, solver):
     assert error(estimate, exact) <= 1e-8
 
 
+def test_mixed_precision_settles_the_corrected_phase(x64):
+    """The second stage has the term `(Jᵀ − J)(s − s_0)` in full precision, whatever the first one rounded."""
+    net = hp.mlp(12, (10, 8, 5), 5, feedback="free", key=jax.random.key(3))
+    rng = np.random.default_rng(4)
+    x, y = jnp.asarray(rng.random((5, 12))), jnp.asarray(rng.integers(0, 5, 5))
+    exact = hp.Implicit(solver=SOLVER)(net, x, y)
+    estimate = hp.Holomorphic(8, 0.1, solver=hp.Mixed(SOLVER), asymmetry="correct")(net, x, y)
+    assert float(estimate.certificate.unsettled_share) == 0
+    assert error(estimate, exact) <= 1e-5
+
+
 @pytest.mark.parametrize("estimator", [hp.Centered, hp.Stencil, hp.OneSided])
 def test_real_nudges(x64, case, estimator):
     """Bias O(β) of one nudge, O(β²) of two, O(β⁴) of four: at β = 1e-3 what is left of each is known."""
@@ -193,6 +204,20 @@ def test_oscillation_needs_no_free_phase(x64, case):
     for mean, rested in zip(estimate.rest.state, forward.rest.state, strict=True):
         np.testing.assert_allclose(mean, rested, atol=1e-4)
     assert estimate.certificate.asymmetry is not None
+
+
+def test_oscillation_counts_out_who_diverged_in_any_period(x64):
+    """One sample is not finite in the first period, by its memory; oracle: the batch without it."""
+    net = hp.mlp(12, (10, 8, 5), 5, feedback="free", key=jax.random.key(3))
+    rng = np.random.default_rng(4)
+    x, y = rng.random((4, 12)), rng.integers(0, 5, 4)
+    estimator = hp.Oscillation(points=4, radius=0.1, dwell=20, periods=2, unsettled="mask")
+    memory = tuple(s.at[1].set(jnp.nan) for s in estimator.init(net, 4))
+    whole = estimator(net, x, y, memory=memory)
+    rest = estimator(net, x[[0, 2, 3]], y[[0, 2, 3]], memory=estimator.init(net, 3))
+    np.testing.assert_array_equal(whole.certificate.kept, [True, False, True, True])
+    assert error(whole, rest) < 1e-12
+    assert float(whole.loss) == pytest.approx(float(rest.loss), rel=1e-12)
 
 
 @pytest.mark.parametrize("angle", [0.0, 10.0, 30.0, 60.0, 90.0])
