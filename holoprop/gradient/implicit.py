@@ -35,7 +35,7 @@ class Implicit(AbstractEstimator):
 
     `(I − D Jᵀ) λ = −D ∂C/∂s`, `dℒ/dθ = −(∂a/∂θ)ᵀ λ + ∂C/∂θ`, with `D = σ'(a)` and `J = ∂a/∂s` at the rest state. Works
     on energy networks and vector fields. Up to `dense_limit` neurons the system is factorised, above that it is solved
-    by GMRES; a sample whose solve fails counts as unsettled. The estimate's `response` is `λ`.
+    by BiCGStab or GMRES; a sample whose solve fails counts as unsettled. The estimate's `response` is `λ`.
 
     **Arguments:** `solver`, `unsettled` as in `Holomorphic`; `dense_limit`: neurons per sample; `tolerance`: of the
     linear solve, relative (default: the rounding error to the power ¾).
@@ -157,9 +157,8 @@ def _at(
     transposed: bool,
 ) -> Estimate:
     options: dict[str, Any] = {"dense_limit": estimator.dense_limit, "tolerance": estimator.tolerance}
-    error, solved = jax.vmap(lambda c, y, s: solve_at_rest(net, c, y, s, transposed=transposed, **options))(
-        jax.vmap(net.clamp)(x), target, free.state
-    )
+    clamped = jax.vmap(net.clamp)(x)
+    error, solved = solve_at_rest(net, clamped, target, free.state, transposed=transposed, **options)
     asymmetry = None
     if not (transposed or net.is_energy):
         asymmetry = predicted_asymmetry(FixedPoint.of(net, x), target, free.state, error)
