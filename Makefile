@@ -11,19 +11,19 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 # One test process per core of a small machine, each on one thread: more of either only makes them wait for each other.
 WORKERS ?= 2
-test test-optimised test-browser: export JAX_PLATFORMS ?= cpu
-test test-optimised: export NPROC ?= 1
-test test-optimised: export OMP_NUM_THREADS ?= 1
-test test-optimised: export OPENBLAS_NUM_THREADS ?= 1
+test test-optimised test-browser test-cluster: export JAX_PLATFORMS ?= cpu
+test test-optimised test-cluster: export NPROC ?= 1
+test test-optimised test-cluster: export OMP_NUM_THREADS ?= 1
+test test-optimised test-cluster: export OPENBLAS_NUM_THREADS ?= 1
 # Most of the tests' time is compiling, which costs a third less if the compiler does not optimise.
-test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+test test-cluster: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 
 # Of the gradients those with a published or closed-form value: what the compiler could get wrong shows there.
 NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py estimators.py certificate.py published_vector_field.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-optimised test-browser lint bench
+.PHONY: help demo test test-optimised test-browser test-cluster lint bench
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ test-optimised: $(VENV)/.installed-dev ## Run those of the numerics as users do,
 test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pages in Chromium (needs chromium and chromedriver)
 	@$(BIN)/pytest -m browser
 
+test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-cluster ## Run a sweep on a Ray cluster of two nodes on this machine
+	@$(BIN)/pytest -m cluster
+
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -54,7 +57,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 # An extra brings the package itself along, so its stamp also freshens the plain one.
-$(VENV)/.installed-dev $(VENV)/.installed-browser: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.installed-dev $(VENV)/.installed-browser $(VENV)/.installed-cluster: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing holoprop and its $* tools into $(VENV) (once; a minute or more, depending on the network) ..."
 	@$(PIP_INSTALL) --editable '.[$*]'
 	@touch $(VENV)/.installed $@

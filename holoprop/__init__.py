@@ -8,6 +8,7 @@ from holoprop.bibliography import citation
 from holoprop.data.augmentation import Augmentation
 from holoprop.data.dataset import DataError, Dataset, Split
 from holoprop.data.loading import load_dataset
+from holoprop.data.preparation import Preparation
 from holoprop.gradient.agreement import Agreement, Alignment, alignment
 from holoprop.gradient.certificate import Certificate, Verdict
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
@@ -64,8 +65,12 @@ from holoprop.symmetry.kolen_pollack import KolenPollack
 from holoprop.symmetry.penalty import Homeostasis, homeostasis
 from holoprop.train.bookkeeping import TrainingError
 from holoprop.train.checkpoint import CheckpointError
+from holoprop.train.devices import start_processes
 from holoprop.train.evaluation import Evaluation, evaluate
+from holoprop.train.interrupt import StoppedError
 from holoprop.train.loop import FitResult, ProgressDisplay, fit
+from holoprop.train.profiling import Profiler
+from holoprop.train.seeds import fit_seeds
 from holoprop.train.step import StepMetrics, TrainState, initial_train_state, train_step
 
 __version__ = "0.1.0"
@@ -160,6 +165,7 @@ __all__ = [
     "citation",
     # data
     "Augmentation",
+    "Preparation",
     "DataError",
     "Dataset",
     "Split",
@@ -168,12 +174,16 @@ __all__ = [
     "CheckpointError",
     "Evaluation",
     "FitResult",
+    "Profiler",
     "ProgressDisplay",
     "StepMetrics",
     "TrainState",
     "TrainingError",
     "evaluate",
     "fit",
+    "fit_seeds",
+    "start_processes",
+    "StoppedError",
     "initial_train_state",
     "train_step",
 ]

@@ -116,7 +116,8 @@ CONFIGURATIONS = {
     ),
     "unknown data set": (
         ["data.name=mnits"],
-        "data.name: unknown data set 'mnits', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?",
+        "data.name: unknown data set 'mnits', known are cifar-10, cifar-100, cifar-100-subset, digits, "
+        "fashion-mnist, imagenet32, mnist, svhn; did you mean 'mnist'?",
     ),
     "missing key": (["training.epochs=none"], "training.epochs is missing: give an integer ≥ 1"),
     "name with a slash": (
@@ -209,7 +210,8 @@ COMMANDS = {
     "no samples": (["check-gradient", "digits-mlp", "--samples", "0"], "samples must be at least 1, got 0"),
     "unknown set": (
         ["data", "fetch", "minst"],
-        "unknown data set 'minst', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?",
+        "unknown data set 'minst', known are cifar-10, cifar-100, cifar-100-subset, digits, "
+        "fashion-mnist, imagenet32, mnist, svhn; did you mean 'mnist'?",
     ),
     "resuming and overwriting": (
         ["train", "digits-mlp", "--resume", "--overwrite"],

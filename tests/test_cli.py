@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from holoprop import cli
@@ -109,6 +110,55 @@ def test_an_interrupt_before_training_promises_nothing(shell: Shell, monkeypatch
     assert stopped == (130, "", "holoprop: interrupted; nothing was trained yet\n")
 
 
+def test_a_stop_that_was_asked_for_is_no_failure(shell: Shell) -> None:
+    """Status 0 and one line. Oracle: the promise holds, `--resume` goes on to the end."""
+    stopped = shell("train", "digits-mlp", *TINY, "--name", "y", "--time-limit", "1e-9")
+    assert stopped[:2] == (0, "")
+    line = "holoprop: stopped by the time limit of 6e-08 s; nothing was trained yet"
+    assert stopped.err.splitlines()[-1] == line
+    again = shell("train", "digits-mlp", *TINY, "--name", "y", "--overwrite")
+    assert again.status == 0, again.err
+
+
+def test_several_seeds(shell: Shell) -> None:
+    """Oracle: the runs' own files; mean and sample standard deviation by numpy."""
+    done = shell("train", "digits-mlp", *TINY, "--seeds", "2", "--name", "both")
+    assert done.status == 0, done.err
+    last = []
+    for seed in (0, 1):
+        folder = Path(f"runs/both/seed-{seed}")
+        assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+        assert tomllib.loads((folder / "config.toml").read_text())["training"]["seed"] == seed
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        last.append([json.loads(line) for line in lines][-1]["test_accuracy"])
+    summary = json.loads(Path("runs/both/seeds.json").read_text())["last_test_accuracy"]
+    assert summary["values"] == last
+    assert summary["mean"] == pytest.approx(np.mean(last)) and summary["std"] == pytest.approx(np.std(last, ddof=1))
+    words = f"{100 * summary['mean']:.2f} % ± {100 * summary['std']:.2f} %"
+    assert any(words in line for line in done.out.splitlines())
+    refused = shell("train", "digits-mlp", *TINY, "--seeds", "2", "--name", "both")
+    assert (refused.status, refused.out) == (2, "")
+    assert "seed-0 holds a run already" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--devices", "99"), "devices must be in 1 … 1, the cpu devices that JAX finds here, got 99"),
+        (("--platform", "quantum"), "--platform must be cpu, gpu or tpu, got quantum"),
+        (("--time-limit", "0"), "--time-limit must be positive, in minutes, got 0"),
+        (("--coordinator", "a:1"), "--coordinator needs --processes, how many there are, and --process, which one"),
+        (("--process", "0"), "--processes and --process need --coordinator, the HOST:PORT of the first process"),
+        (("--seeds", "2", "--devices", "1"), "--devices does not go with --seeds: leave one of them out"),
+    ],
+)
+def test_devices_that_are_not_there(shell: Shell, options: tuple[str, ...], line: str) -> None:
+    refused = shell("train", "digits-mlp", *TINY, *options)
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err.startswith(f"holoprop: {line}") and refused.err.count("\n") == 1
+    assert not Path("runs/digits-mlp").exists()
+
+
 def test_a_full_disk_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "runs/digits-mlp/metrics.jsonl")
@@ -180,12 +230,43 @@ def test_data_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLOPROP_DATA", raising=False)
     monkeypatch.setenv("HOLOPROP_CACHE", "cache")
     listed = shell("data", "list").out.splitlines()
-    assert [line.split()[0] for line in listed] == ["name", "digits", "mnist", "fashion-mnist", "cifar-10"]
+    grey, colour = (
+        ["digits", "mnist", "fashion-mnist"],
+        ["svhn", "cifar-10", "cifar-100", "cifar-100-subset", "imagenet32"],
+    )
+    assert [line.split()[0] for line in listed] == ["name", *grey, *colour]
     assert listed[1].endswith("built in")
     assert listed[2].endswith("not downloaded")
     assert shell("data", "fetch", "digits").out == "digits is built in: there is nothing to download\n"
     verified = shell("data", "verify")
     assert (verified.status, verified.out.startswith("ok  digits/")) == (0, True)
+
+
+def test_a_set_in_the_format_of_imagenet_is_made_converted_and_trained_on(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: what each command prints; 1000 classes in the network, in the evaluation and on the page."""
+    monkeypatch.setenv("HOLOPROP_CACHE", "cache")
+    monkeypatch.setenv("HOLOPROP_DATA", ".")
+    made = shell("data", "synthesise", "imagenet32", "--folder", ".", "--images", "60", "--test-images", "20", "--npz")
+    assert made.out.splitlines()[-1] == "imagenet32/val_data.npz" and len(made.out.splitlines()) == 11
+    refused = shell("data", "convert", "imagenet32")
+    assert (refused.status, len(refused.err.splitlines()[-1:])) == (2, 1)
+    assert "data.verify = false" in refused.err.splitlines()[-1]
+    assert shell("data", "convert", "imagenet32", "--no-verify").out == "cache/imagenet32/arrays-unverified\n"
+    data = ["--set=data.name=imagenet32", "--set=data.verify=false", "--set=training.epochs=1"]
+    # Backpropagation compiles fastest, and the data are what is tested.
+    data += ["--set=network.feedback=off", "--set=estimator={name='backpropagation'}"]
+    too_many = shell("train", "digits-mlp", *TINY, *data, "--set=data.train_limit=61")
+    assert too_many.err == (
+        "holoprop: data.train_limit must be at most 60, the train samples of imagenet32 here, got 61\n"
+    )
+    done = shell("train", "digits-mlp", *TINY, *data, "--set=data.test_limit=none", "--name=large")
+    assert done.status == 0, done.err
+    assert Path("runs/large/report.html").stat().st_size < 1_000_000
+    assert "most frequent confusions" in Path("runs/large/report.html").read_text()
+    wrong = shell("data", "synthesise", "mnist", "--folder", ".")
+    assert (wrong.status, wrong.err.startswith("holoprop: only imagenet32 is imitated, got 'mnist'")) == (2, True)
 
 
 def test_data_verify_fails_where_a_file_is_wrong(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

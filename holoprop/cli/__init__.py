@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from holoprop.cli import datasets, runs, studies
+from holoprop.cli import datasets, listing, runs, studies, sweeps, training
 from holoprop.cli.output import complain
 
 app = typer.Typer(
@@ -21,7 +21,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(training.app)
 app.add_typer(runs.app)
+app.add_typer(listing.app)
+app.add_typer(sweeps.app)
 app.add_typer(studies.app)
 app.add_typer(datasets.app, name="data")
 

@@ -1,15 +1,18 @@
-"""Commands about data sets: `holoprop data list`, `fetch`, `verify`."""
+"""Commands about data sets: `holoprop data list`, `fetch`, `verify`, `convert`, `synthesise`."""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holoprop.cli.output import complain, print_table
 
-app = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, download, verify, convert and make data sets.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -40,7 +43,7 @@ def fetch_data(names: Annotated[list[str], typer.Argument(metavar="NAME...", hel
     for name in names:
         find_source(name)
     for name in names:
-        with _download_bar() as progress:
+        with _bar(_download_columns) as progress:
             files = fetch_dataset(name, progress=progress)
         for path in files.values():
             print(path)
@@ -66,13 +69,59 @@ def verify_data(
         raise typer.Exit(complain(f"{len(bad)} of {len(checks)} files are missing or wrong: {', '.join(bad)}", 2))
 
 
-@contextlib.contextmanager
-def _download_bar() -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+@app.command("convert")
+def convert_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set that is converted: imagenet32.")],
+    verify: Annotated[bool, typer.Option(help="Whether its files must be the official ones.")] = True,
+) -> None:
+    """Convert a large data set, once, into arrays that are mapped into memory; goes on where it was stopped."""
+    from holoprop.data.conversion import convert_dataset
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+    with _bar(_counting_columns) as progress:
+        folder = convert_dataset(name, verify=verify, progress=progress)
+    print(folder)
+
+
+@app.command("synthesise")
+def synthesise_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set to imitate: imagenet32.")],
+    folder: Annotated[Path, typer.Option(help="Where to put it, as FOLDER/NAME/…; then HOLOPROP_DATA=FOLDER.")],
+    images: Annotated[int, typer.Option(min=10, help="Training images.")] = 50_000,
+    test_images: Annotated[int, typer.Option(min=1, help="Test images.")] = 5_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    npz: Annotated[bool, typer.Option("--npz", help="npz files in place of pickles.")] = False,
+) -> None:
+    """Make a set of learnable images in the official format of a data set that is not at hand."""
+    from holoprop.data.synthetic import synthesise_imagenet32
+
+    if name != "imagenet32":
+        raise ValueError(f"only imagenet32 is imitated, got {name!r}; `holoprop data fetch {name}` gets the others")
+    with _bar(_counting_columns) as progress:
+        files = synthesise_imagenet32(
+            folder, images=images, test_images=test_images, seed=seed, npz=npz, progress=progress
+        )
+    for path in files:
+        print(path)
+
+
+def _download_columns() -> tuple[Any, ...]:
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+
+    return TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+
+
+def _counting_columns() -> tuple[Any, ...]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+
+
+@contextlib.contextmanager
+def _bar(columns: Callable[[], tuple[Any, ...]]) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(*columns(), console=Console(file=sys.stderr)) as bar:
         tasks: dict[str, Any] = {}
 
         def progress(file: str, done: int, total: int) -> None:

@@ -1,52 +1,14 @@
-"""Commands about runs: train, check, show, measure."""
+"""Commands about presets and runs: check, show, measure."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holoprop.cli.options import AsJson, Overrides, Source, SourceOrRun, config_or_run
-from holoprop.cli.output import complain, print_json, print_table
+from holoprop.cli.output import print_json, print_table
 
 app = typer.Typer()
-
-
-@app.command()
-def train(
-    source: Source,
-    overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="The run's name; default: that of the preset or file.")] = None,
-    folder: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run from its checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
-) -> None:
-    """Train a network, check its gradient, and write a report."""
-    from holoprop.experiments.display import training_display
-    from holoprop.experiments.run_folder import RunFolderError
-    from holoprop.experiments.sources import load_config
-    from holoprop.experiments.training import run_training
-
-    config = load_config(source, overrides or (), name=name)
-    place = folder / config.name
-    try:
-        result = run_training(config, place, resume=resume, overwrite=overwrite, progress=training_display())
-    except KeyboardInterrupt:
-        kept = (place / "checkpoint.eqx").is_file()
-        hint = "the same command with --resume continues it" if kept else "nothing was trained yet"
-        raise typer.Exit(complain(f"interrupted; {hint}", 130)) from None
-    except RunFolderError as error:
-        options = " (--resume, --overwrite or --name)" if not (resume or overwrite) and place.is_dir() else ""
-        raise RunFolderError(f"{error}{options}") from None
-    from holoprop.report.page import write_report
-    from holoprop.train.metrics import percent
-
-    best = result.best_epoch
-    highest = f"best {percent(best['test_accuracy'])} in epoch {best['epoch']}"
-    print(f"test accuracy       {percent(result.test_accuracy)} ({highest})")
-    print(f"cosine to Implicit  {_agreement(result.gradient_check)}")
-    print(f"training            {result.seconds:.1f} s for {len(result.fit.history)} epochs")
-    print(f"report              {write_report(place)}")
 
 
 @app.command("check-gradient")
@@ -107,13 +69,20 @@ def bench(
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Measure samples per second at P1's size and batch instead.")
     ] = False,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Measure how fast batches are read, against the training step, instead.")
+    ] = False,
     batch: Annotated[int | None, typer.Option(help="Samples a step, with --throughput; default: P1's 128.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed side by side with the published schedule."""
     from holoprop import bench
 
-    own = [name for name, chosen in (("--growth", growth), ("--throughput", throughput)) if chosen]
+    own = [
+        name
+        for name, chosen in (("--growth", growth), ("--throughput", throughput), ("--pipeline", pipeline))
+        if chosen
+    ]
     if own and only:
         raise ValueError(f"{own[0]} measures a network of its own: leave out --only")
     if len(own) > 1:
@@ -133,6 +102,9 @@ def bench(
         setting = bench.Throughput() if batch is None else bench.Throughput(batch=batch)
         rows = bench.run_throughput(setting, progress=progress)
         text = bench.render_throughput(rows)
+    elif pipeline:
+        rows = bench.run_pipeline(progress=progress)
+        text = bench.render_pipeline(rows)
     else:
         rows = bench.run_benchmarks(only or None, progress=progress)
         text = bench.render_rows(rows)
@@ -149,13 +121,6 @@ def version() -> None:
 
     for key, value in describe_environment().items():
         print(f"{key:10} {value}")
-
-
-def _agreement(check: dict[str, Any]) -> str:
-    total = check["total"]
-    if total["cosine"] is None:
-        return "unknown: no sample settled"
-    return f"{total['cosine']:.7f} (relative error {total['relative_error']:.1e}, {check['samples']} test samples)"
 
 
 def _rows(check: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,5 @@
 """Files out of a published archive, one by one and never by a path that the archive chooses."""
 
-import hashlib
 import tarfile
 import zlib
 from collections.abc import Sequence
@@ -8,14 +7,17 @@ from pathlib import Path
 
 from holoprop.data.dataset import DataError
 from holoprop.data.files import write_atomic
-from holoprop.data.registry import SourceFile
+from holoprop.data.source import SourceFile
+
+# Read of a file whose size nobody states.
+_MOST = 2**31
 
 
 def unpack(archive: Path, files: Sequence[SourceFile], folder: Path, *, verify: bool) -> None:
     """Write the wanted files of a tar archive, compressed or not, under `folder`, each whole or not at all.
 
     **Arguments:** `files`: their names in the archive, which are their paths under `folder` too; whatever else is in
-    the archive is passed over; `verify`: whether each must have its published size and sha256.
+    the archive is passed over; `verify`: whether each must have its published checksum.
 
     **Raises:** `DataError`, one line, if the archive is damaged, lacks a file, holds another in its place, or `folder`
     cannot be written.
@@ -29,8 +31,8 @@ def unpack(archive: Path, files: Sequence[SourceFile], folder: Path, *, verify: 
                     continue
                 # No more than the official file has, whatever the archive claims.
                 stream = packed.extractfile(member)
-                content = b"" if stream is None else stream.read(file.size + 1)
-                if verify and hashlib.sha256(content).hexdigest() != file.sha256:
+                content = b"" if stream is None else stream.read(_MOST if file.size is None else file.size + 1)
+                if verify and not file.is_content(content):
                     raise DataError(f"{archive} holds another {file.name} than the official one; fetch it again")
                 _write(folder / file.name, content)
                 del wanted[file.name]

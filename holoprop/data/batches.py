@@ -50,18 +50,22 @@ def epoch_batches(
     return (order[i * batch_size : (i + 1) * batch_size] for i in range(start, count))
 
 
-def padded_batches(n: int, batch_size: int) -> Iterator[tuple[Int[np.ndarray, " batch"], Bool[np.ndarray, " batch"]]]:
+def padded_batches(
+    n: int, batch_size: int, *, multiple: int = 1
+) -> Iterator[tuple[Int[np.ndarray, " batch"], Bool[np.ndarray, " batch"]]]:
     """Return an iterator over all samples in order, the last batch filled up so that compiled code sees one shape.
 
-    **Arguments:** `n`: the number of samples; `batch_size`: samples a batch, at most `n` of which are used.
+    **Arguments:** `n`: the number of samples; `batch_size`: samples a batch, at most `n` of which are used; `multiple`:
+    of this number, to which the size is rounded up, such as the devices that share a batch.
 
-    **Returns:** an iterator over pairs of indices and a mask, both `(min(batch_size, n),)`; the mask is False where
-    an index (that of the last sample) merely fills up.
+    **Returns:** an iterator over pairs of indices and a mask, both `(min(batch_size, n),)` or, rounded up, some more;
+    the mask is False where an index (that of the last sample) merely fills up.
 
     **Raises:** `ValueError` at once for sizes below 1.
     """
     batch_count(n, batch_size, drop_last=False)
-    size = min(batch_size, n)
+    batch_count(multiple, 1)
+    size = -(-min(batch_size, n) // multiple) * multiple
     return _padded(n, size)
 
 

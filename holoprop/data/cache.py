@@ -21,7 +21,9 @@ from holoprop.data.archive import unpack
 from holoprop.data.dataset import DataError
 from holoprop.data.digits import digits_problem
 from holoprop.data.files import cache_root
-from holoprop.data.registry import SOURCES, Source, SourceFile, find_source
+from holoprop.data.registry import SOURCES, find_source
+from holoprop.data.source import Source, SourceFile
+from holoprop.data.stored import check_stored, stored_folders, whole_manifest
 
 DownloadProgress = Callable[[str, int, int], None]
 
@@ -41,8 +43,8 @@ class Availability(NamedTuple):
     """A data set and where its files are on this machine.
 
     **Attributes:** `source`: what the registry knows of it; `place`: "built in", "HOLOPROP_DATA", "cache", both joined
-    by " + ", or "not downloaded", which also stands for incomplete. Presence only: whether the files are right,
-    `verify_dataset` tells.
+    by " + ", "converted" where only arrays made of the files are left, or "not downloaded", which also stands for
+    incomplete. Presence only: whether the files are right, `verify_dataset` tells.
     """
 
     source: Source
@@ -82,7 +84,8 @@ def fetch_dataset(
 def verify_dataset(name: str, *, cache: str | os.PathLike[str] | None = None) -> list[FileCheck]:
     """Compare every file of a data set with its published checksum; download and change nothing.
 
-    **Returns:** one `FileCheck` a file, in the registry's order; for a set that is built in, one about its arrays.
+    **Returns:** one `FileCheck` a file, in the registry's order; for a set that is built in, one about its arrays; for
+    one that is converted, one more for each array there.
 
     **Raises:** `DataError` if there is no such set, or `HOLOPROP_DATA` names no folder.
     """
@@ -95,18 +98,27 @@ def verify_dataset(name: str, *, cache: str | os.PathLike[str] | None = None) ->
     if source.archive is not None and _find(source, source.archive, cache) is not None:
         missing = all(_find(source, file, cache) is None for file in source.files)
         files = (source.archive,) if missing else source.files
+    arrays = [check for folder in _arrays(source, cache) for check in check_stored(folder, source.image_shape)]
     for file in files:
         path = _find(source, file, cache)
+        if path is None and arrays:
+            continue
         if path is None:
             where = " and ".join(str(folder) for folder in _folders(source, cache).values())
-            checks.append(FileCheck(file.name, False, f"missing in {where}; run `holoprop data fetch {name}`"))
+            advice = source.how or f"run `holoprop data fetch {name}`"
+            checks.append(FileCheck(file.name, False, f"missing in {where}; {advice}"))
+            continue
+        if not has_checksum(path, file):
+            checks.append(
+                FileCheck(path.name, True, f"{path}, whose checksum nobody states; converting compares counts")
+            )
             continue
         try:
-            problem = _difference(path, file)
+            problem = difference(path, file)
         except DataError as error:
             problem = str(error)
         checks.append(FileCheck(file.name, problem is None, problem or f"the official file, {path}"))
-    return checks
+    return [*checks, *(FileCheck(*check) for check in arrays)]
 
 
 def dataset_files(name: str, *, cache: str | os.PathLike[str] | None = None, verify: bool = True) -> list[Path]:
@@ -121,6 +133,49 @@ def dataset_files(name: str, *, cache: str | os.PathLike[str] | None = None, ver
     return [_obtain(source, file, cache, verify=verify, replace=False, progress=None) for file in source.files]
 
 
+def source_paths(source: Source, cache: str | os.PathLike[str] | None) -> dict[SourceFile, Path | None]:
+    """Return where each file of a set is, `None` if nowhere; whether it is the right one is not looked at."""
+    return {file: _find(source, file, cache) for file in source.files}
+
+
+def cached_folder(source: Source, cache: str | os.PathLike[str] | None) -> Path:
+    """Return a set's folder in the cache."""
+    return _folders(source, cache)["cache"]
+
+
+def missing_line(source: Source, file: SourceFile, cache: str | os.PathLike[str] | None) -> str:
+    """Return what to say of a file that is not here and may not be offered for download."""
+    return (
+        f"{source.name} cannot be downloaded, and {file.name} is not here: {source.how}; put its files into "
+        f"{cached_folder(source, cache)}, or set HOLOPROP_DATA to a folder with {source.name}/{file.name} in it"
+    )
+
+
+def has_checksum(path: Path, file: SourceFile) -> bool:
+    """Return whether the checksum of `file` is that of the form in which it was found."""
+    return path.name == Path(file.name).name
+
+
+def difference(path: Path, file: SourceFile) -> str | None:
+    """Return what sets the file at `path` apart from the published one, or `None`.
+
+    **Raises:** `DataError` if it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            digest = hashlib.file_digest(stream, file.algorithm).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if digest == file.digest:
+        return None
+    expected = "" if file.size is None else f" ({file.size:,} bytes)"
+    return (
+        f"{path} is not the official file: expected {file.algorithm} {file.digest[:16]}…{expected}, "
+        f"got {digest[:16]}… ({size:,} bytes)"
+    )
+
+
 def _obtain(
     source: Source,
     file: SourceFile,
@@ -132,14 +187,15 @@ def _obtain(
 ) -> Path:
     folders = _folders(source, cache)
     path = _find(source, file, cache)
-    problem = _difference(path, file) if path is not None and verify else None
+    checked = path is not None and verify and has_checksum(path, file)
+    problem = difference(path, file) if path is not None and checked else None
     if path is not None and problem is None:
         return path
     if path is not None and not (replace and folders["cache"] in path.parents):
-        raise DataError(
-            f"{problem}; delete it to have it downloaded again, or load it as it is by "
-            f"load_dataset({source.name!r}, verify=False)"
-        )
+        better = f"get it anew: {source.how}" if source.how else "delete it to have it downloaded again"
+        raise DataError(f"{problem}; {better}, or load it as it is by load_dataset({source.name!r}, verify=False)")
+    if source.how:
+        raise DataError(missing_line(source, file, cache))
     if source.archive is None:
         return _download(source, file, folders["cache"], progress)
     archive = _obtain(
@@ -166,8 +222,19 @@ def _folders(source: Source, cache: str | os.PathLike[str] | None) -> dict[str, 
 
 
 def _find(source: Source, file: SourceFile, cache: str | os.PathLike[str] | None) -> Path | None:
-    paths = (folder / file.name for folder in _folders(source, cache).values())
+    paths = (
+        folder / inner / f"{file.name}{ending}"
+        for folder in _folders(source, cache).values()
+        for ending in source.endings
+        for inner in source.folders
+    )
     return next((path for path in paths if os.path.exists(path)), None)
+
+
+def _arrays(source: Source, cache: str | os.PathLike[str] | None) -> list[Path]:
+    """The folders where arrays made of the files may be."""
+    large = source.format == "imagenet32"
+    return list(stored_folders(cached_folder(source, cache)).values()) if large else []
 
 
 def _place(source: Source, cache: str | os.PathLike[str] | None) -> str:
@@ -175,6 +242,8 @@ def _place(source: Source, cache: str | os.PathLike[str] | None) -> str:
         return "built in"
     folders = _folders(source, cache)
     found = [_find(source, file, cache) for file in source.files]
+    if None in found and any(whole_manifest(folder, source.image_shape) for folder in _arrays(source, cache)):
+        return "converted"
     if None in found:
         packed = None if source.archive is None else _find(source, source.archive, cache)
         found = [packed]
@@ -182,22 +251,6 @@ def _place(source: Source, cache: str | os.PathLike[str] | None) -> str:
         return "not downloaded"
     parents = {parent for path in found if path is not None for parent in path.parents}
     return " + ".join(place for place, folder in folders.items() if folder in parents)
-
-
-def _difference(path: Path, file: SourceFile) -> str | None:
-    """What sets the file at `path` apart from the published one."""
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if digest == file.sha256:
-        return None
-    return (
-        f"{path} is not the official file: expected sha256 {file.sha256[:16]}… ({file.size:,} bytes), "
-        f"got {digest[:16]}… ({size:,} bytes)"
-    )
 
 
 def _download(source: Source, file: SourceFile, folder: Path, progress: DownloadProgress | None) -> Path:
@@ -210,7 +263,7 @@ def _download(source: Source, file: SourceFile, folder: Path, progress: Download
                 folder.mkdir(parents=True, exist_ok=True)
                 path = pooch.retrieve(
                     mirror + file.name,
-                    known_hash=f"sha256:{file.sha256}",
+                    known_hash=file.checksum,
                     fname=file.name,
                     path=folder,
                     downloader=cast(Any, _Downloader(file, progress)),
@@ -274,10 +327,11 @@ class _Meter:
 
     def write(self, data: bytes) -> int:
         self.count += len(data)
-        if self.count > self.expected.size:
-            raise ValueError(f"more than the {self.expected.size} bytes of {self.expected.name}")
+        size = self.expected.size
+        if size is not None and self.count > size:
+            raise ValueError(f"more than the {size} bytes of {self.expected.name}")
         if self.progress is not None:
-            self.progress(self.expected.name, self.count, self.expected.size)
+            self.progress(self.expected.name, self.count, size or 0)
         return self.file.write(data)
 
     def flush(self) -> None:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
-Index = slice | Sequence[int] | np.ndarray
+from holoprop.data.reading import ImageReader, Index
 
 
 class DataError(ValueError):
@@ -24,7 +24,7 @@ class Split:
 
     **Attributes:**
 
-    - `images`: `(n, height, width, channels)` uint8, 0 … `scale`.
+    - `images`: `(n, height, width, channels)` uint8, 0 … `scale`; a file mapped into memory stays on the disk.
     - `labels`: `(n,)` int32, from 0; any integer dtype is accepted and cast.
     - `scale`: the pixel value that becomes an input of 1.
 
@@ -35,6 +35,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
     scale: int = 255
+    _reader: ImageReader = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -57,7 +58,8 @@ class Split:
             if not 0 <= label < 2**31:
                 raise DataError(f"labels must lie in 0 … 2³¹ − 1, got {label}")
         object.__setattr__(self, "images", _read_only(images))
-        object.__setattr__(self, "labels", _read_only(labels.astype(np.int32)))
+        object.__setattr__(self, "_reader", ImageReader(self.images))
+        object.__setattr__(self, "labels", _read_only(np.asarray(labels).astype(np.int32)))
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -66,6 +68,18 @@ class Split:
     def __repr__(self) -> str:
         height, width, channels = self.images.shape[1:]
         return f"Split({len(self)} images of {height}×{width}×{channels}, scale={self.scale})"
+
+    def pixels(self, index: Index = slice(None)) -> UInt8[np.ndarray, "n height width channels"]:
+        """Return the images at `index` (a slice or integers) as they are, whole pixel values.
+
+        Of a file mapped into memory it is a copy, and nothing else of the file stays in this process's memory.
+        """
+        return self._reader[index]
+
+    @property
+    def stored(self) -> np.ndarray | ImageReader:
+        """What `fit` and `evaluate` take batches of pixels from: the images, or their reader if a file is mapped."""
+        return self._reader if self._reader.mapped else self.images
 
     def inputs(
         self,
@@ -91,7 +105,7 @@ class Split:
         result = hp.fit(net, estimator, optimizer, (x, y), epochs=3, batch_size=20)
         ```
         """
-        inputs = np.divide(self.images[index], np.float32(self.scale), dtype=np.float32)
+        inputs = np.divide(self.pixels(index), np.float32(self.scale), dtype=np.float32)
         inputs = normalized(inputs, mean, std)
         return inputs.reshape(len(inputs), -1) if flatten else inputs
 

@@ -92,22 +92,23 @@ def map_config(
     with jax.enable_x64(config.network.dtype == "float64"):
         experiment = build_experiment(config)
         net, estimator = experiment.net, experiment.estimator
-        x, y = experiment.test
-        if not 0 <= sample < len(x):
+        count = len(experiment.test)
+        if not 0 <= sample < count:
             raise ValueError(
-                f"sample must be from 0 to {len(x) - 1}, the test samples of {config.data.name}, got {sample}"
+                f"sample must be from 0 to {count - 1}, the test samples of {config.data.name}, got {sample}"
             )
+        x, y = experiment.samples(experiment.test, slice(sample, sample + 1))
         if folder is not None:
             like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
             net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net
         own = getattr(estimator, "points", None)
         kept = getattr(estimator, "radius", getattr(estimator, "beta", "auto"))
         state = "trained" if folder is not None else "at its initial weights"
-        label = experiment.dataset.class_names[int(y[sample])]
+        label = experiment.dataset.class_names[int(y[0])]
         return map_sample(
             net,
-            x[sample : sample + 1],
-            y[sample : sample + 1],
+            x,
+            y,
             points=points if points is not None else own if isinstance(own, int) and own >= 3 else 4,
             radius=radius if radius is not None else "auto" if isinstance(kept, str) else abs(kept),
             extent=extent,

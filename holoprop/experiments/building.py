@@ -1,23 +1,25 @@
 """From a configuration to the objects it names: data, network, solver, estimator, optimiser."""
 
 import dataclasses
-import functools
 import math
-from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from holoprop.data.augmentation import Augmentation
-from holoprop.data.dataset import Dataset, Split, normalized
+from holoprop.data.dataset import Dataset, Split
 from holoprop.data.loading import load_dataset
-from holoprop.experiments.config import Config, EstimatorConfig, NetworkConfig, OptimizerConfig
+from holoprop.data.preparation import Preparation
+from holoprop.experiments.config import Config
 from holoprop.experiments.config_error import ConfigError
 from holoprop.experiments.data_config import DataConfig
+from holoprop.experiments.estimator_config import EstimatorConfig
+from holoprop.experiments.network_config import NetworkConfig
+from holoprop.experiments.optimizers import accumulated
+from holoprop.experiments.schedules import cosine_schedule
 from holoprop.gradient.continual import AbstractContinualEstimator, Continual
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.finite_difference import Centered, OneSided
@@ -46,18 +48,23 @@ _WEIGHTS = 2**32 - 1
 class Experiment(NamedTuple):
     """What a configuration describes, ready to run.
 
-    **Attributes:** `dataset`; `train` and `test`: pairs of inputs in [0, 1], or normalised, `(n, features)` or, for
-    convolutions, `(n, height, width, channels)`, and labels `(n,)`, shortened as configured; `net`, at its initial
-    weights; `estimator`; `optimizer`; `augment`: what is done to batches of `train`, if anything.
+    **Attributes:** `dataset`; `train` and `test`: its parts, shortened as configured; `prepare`: makes inputs of their
+    pixels, in [0, 1] or normalised, `(n, features)` or, for convolutions, `(n, height, width, channels)`; `net`, at its
+    initial weights; `estimator`; `optimizer`; `augment`: what is done to batches of training inputs, if anything.
     """
 
     dataset: Dataset
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    train: Split
+    test: Split
+    prepare: Preparation
     net: LayeredNetwork
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
     augment: Augmentation | None = None
+
+    def samples(self, split: Split, index: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs, as the network takes them, and labels of some samples of `train` or `test`."""
+        return np.asarray(self.prepare(jnp.asarray(split.pixels(index)))), split.labels[index]
 
 
 def build_experiment(config: Config) -> Experiment:
@@ -65,28 +72,32 @@ def build_experiment(config: Config) -> Experiment:
 
     To be called under `jax.enable_x64(config.network.dtype == "float64")`, as `run_training` does.
 
-    **Raises:** `DataError` for data that cannot be had or are damaged.
+    **Raises:** `DataError` for data that cannot be had or are damaged; `ConfigError` for files that need not be the
+    official ones (`data.verify = false`) and hold fewer samples than the configuration asks for.
     """
-    dataset = load_dataset(config.data.name)
-    train = _shortened(dataset.train, config.data.train_limit)
-    test = _shortened(dataset.test, config.data.test_limit)
-    steps = config.training.epochs * (len(train) // config.training.batch_size)
+    data, training = config.data, config.training
+    dataset = load_dataset(data.name, verify=data.verify)
+    train = _shortened(dataset.train, "train", data)
+    if training.batch_size > len(train):
+        raise ConfigError(
+            f"training.batch_size must be at most {len(train)}, the training samples of {data.name} in use, got "
+            f"{training.batch_size}"
+        )
+    steps = training.epochs * (len(train) // training.batch_size)
     estimator = build_estimator(config.estimator, steps=steps, mixed=config.network.dtype == "mixed")
     if isinstance(estimator, AbstractContinualEstimator):
         steps *= estimator.updates
     flat = config.network.hidden is not None
-
-    def arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
-        return split.inputs(flatten=flat, mean=config.data.mean, std=config.data.std), split.labels
-
+    dtype = "float64" if config.network.dtype == "float64" else "float32"
     return Experiment(
         dataset=dataset,
-        train=arrays(train),
-        test=arrays(test),
+        train=train,
+        test=_shortened(dataset.test, "test", data),
+        prepare=Preparation(train.scale, data.mean, data.std, flat=flat, dtype=dtype),
         net=build_network(config, dataset.image_shape, dataset.classes),
         estimator=estimator,
-        optimizer=build_optimizer(config.optimizer, steps),
-        augment=build_augmentation(config.data, dataset.image_shape, flat=flat),
+        optimizer=accumulated(config.optimizer, steps, training.accumulate),
+        augment=build_augmentation(data, dataset.image_shape, flat=flat),
     )
 
 
@@ -97,8 +108,8 @@ def build_augmentation(data: DataConfig, image_shape: tuple[int, int, int], *, f
     """
     if not (data.crop_padding or data.flip):
         return None
-    black = normalized(np.zeros(image_shape[-1], np.float32), data.mean, data.std)
-    return Augmentation(data.crop_padding, data.flip, tuple(black.tolist()), image_shape if flat else None)
+    black = Preparation(mean=data.mean, std=data.std)(jnp.zeros((1, 1, 1, image_shape[-1]), jnp.uint8))
+    return Augmentation(data.crop_padding, data.flip, tuple(black.ravel().tolist()), image_shape if flat else None)
 
 
 def build_network(config: Config, image_shape: tuple[int, int, int], classes: int) -> LayeredNetwork:
@@ -207,62 +218,6 @@ def _estimator(estimator: EstimatorConfig, *, mixed: bool) -> AbstractEstimator:
     return finite_difference(**common, **_given(beta=estimator.beta))
 
 
-# A compiled step is kept for its optimiser object, so equal optimisers must be one object or each run compiles anew.
-@functools.cache
-def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Return the optimiser of a run of `steps` steps (continual estimators take several for each batch).
-
-    The cosine schedule is `½ (1 + cos πt/steps) · learning_rate`; decoupled weight decay adds
-    `−rate · weight_decay · θ`, to biases too. Where the configuration has a number for each layer, a network's
-    connections and readout each get an optimiser of their own.
-    """
-    rates, decays = optimizer.learning_rates, optimizer.weight_decays
-    rate, decay = optimizer.learning_rate or 0.0, optimizer.weight_decay or 0.0
-    if rates is None and decays is None:
-        return _uniform_optimizer(optimizer, rate, decay, steps)
-    layers = len(rates or decays or ())
-    pairs = zip(rates or (rate,) * layers, decays or (decay,) * layers, strict=True)
-    parts: dict[Hashable, optax.GradientTransformation] = {
-        layer: _uniform_optimizer(optimizer, *pair, steps) for layer, pair in enumerate(pairs)
-    }
-    return optax.partition(parts, _layer_numbers)
-
-
-def _layer_numbers(net: Any) -> Any:
-    """The number of the layer, in place of each parameter: connections from 0, then the readout."""
-    connections = tuple(jax.tree.map(lambda _, i=i: i, each) for i, each in enumerate(net.connections))
-    readout = jax.tree.map(lambda _: len(connections), net.readout)
-    return eqx.tree_at(lambda net: (net.connections, net.readout), net, (connections, readout))
-
-
-def _uniform_optimizer(
-    optimizer: OptimizerConfig, peak: float, decay: float, steps: int
-) -> optax.GradientTransformation:
-    """One learning rate and one weight decay for all parameters."""
-    rate: optax.ScalarOrSchedule = peak
-    if optimizer.schedule == "cosine":
-        rate = cosine_schedule(peak, steps)
-    if optimizer.name == "adam":
-        return optax.adam(rate)
-    if optimizer.name == "adamw":
-        return optax.adamw(rate, weight_decay=decay)
-    # Momentum comes first: decay that went through it would no longer be decoupled.
-    parts = [optax.trace(optimizer.momentum)] if optimizer.momentum else []
-    parts += [optax.add_decayed_weights(decay)] if decay else []
-    return optax.chain(*parts, optax.scale_by_learning_rate(rate))
-
-
-def cosine_schedule(rate: float, steps: int) -> optax.Schedule:
-    """Return the schedule `½ (1 + cos πt/steps) · rate`."""
-
-    # Optax's own mixes dtypes, which JAX's strict promotion refuses.
-    def schedule(step: Any) -> Any:
-        turn = jnp.minimum(jnp.asarray(step), steps).astype(float) * (np.pi / steps)
-        return rate / 2 * (1 + jnp.cos(turn))
-
-    return schedule
-
-
 def _solver(estimator: EstimatorConfig, tolerance: float | None, max_steps: int) -> AbstractSolver:
     if estimator.solver == "alternating":
         return Alternating(tolerance=tolerance, max_steps=max_steps)
@@ -275,5 +230,10 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _shortened(split: Split, limit: int | None) -> Split:
+def _shortened(split: Split, part: Literal["train", "test"], data: DataConfig) -> Split:
+    limit = data.train_limit if part == "train" else data.test_limit
+    if limit is not None and limit > len(split):
+        raise ConfigError(
+            f"data.{part}_limit must be at most {len(split)}, the {part} samples of {data.name} here, got {limit}"
+        )
     return split if limit is None else split.subset(slice(limit))

@@ -110,8 +110,8 @@ def _whole_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _dotted(path: list[str]) -> str:
-    """Keys as TOML writes them: bare where they can be."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else repr(part) for part in path)
+    """Keys as TOML writes them: bare where they can be; of one that is too long to be read, its beginning."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", part) else _shown(part) for part in path)
 
 
 def _allowed(schema: dict[str, Any]) -> str:

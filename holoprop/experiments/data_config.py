@@ -14,6 +14,8 @@ class DataConfig(Section, frozen=True):
 
     name: str = "digits"
     """The data set; `holoprop data list` shows them."""
+    verify: bool = True
+    """Whether its files must be the official ones; false takes others of the same names and form, and their number."""
     train_limit: Count | None = None
     """Use only the first so many training samples."""
     test_limit: Count | None = None
@@ -47,7 +49,7 @@ class DataConfig(Section, frozen=True):
     def _check_limits(self) -> "DataConfig":
         source = find_source(self.name)
         for part, limit, most in (("train", self.train_limit, source.train), ("test", self.test_limit, source.test)):
-            if limit is not None and limit > most:
+            if self.verify and limit is not None and limit > most:
                 raise ValueError(
                     f"data.{part}_limit must be at most {most}, the {part} samples of {self.name}, got {limit}"
                 )
@@ -71,6 +73,6 @@ class DataConfig(Section, frozen=True):
         return self
 
     @property
-    def train_samples(self) -> int:
-        """The number of training samples in use."""
-        return self.train_limit or find_source(self.name).train
+    def train_samples(self) -> int | None:
+        """The number of training samples in use, or at most; `None` if only the files can tell."""
+        return self.train_limit or (find_source(self.name).train if self.verify else None)

@@ -51,9 +51,8 @@ def check_gradient(config: Config, *, samples: int = 20, folder: Path | None = N
         if folder is not None:
             like = initial_train_state(net, estimator, experiment.optimizer, config.training.batch_size)
             net = load_checkpoint(folder / "checkpoint.eqx", like)[0].net
-        x, y = experiment.test
-        key = jax.random.key(config.training.seed)
-        return compare_with_implicit(net, estimator, x[:samples], y[:samples], key=key)
+        x, y = experiment.samples(experiment.test, slice(samples))
+        return compare_with_implicit(net, estimator, x, y, key=jax.random.key(config.training.seed))
 
 
 def compare_with_implicit(

@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, who may write there, and files that are whole or absent.
 
 config.toml  environment.json  metrics.jsonl  checkpoint.eqx  gradient_check.json  evaluation.npz  report.html
+events/  wandb/  profile/  where they were asked for
 """
 
 import datetime
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,20 +23,24 @@ import numpy as np
 from holoprop.data.files import write_atomic
 from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.train.bookkeeping import KEPT
 
 FILES = (
     "config.toml",
     "environment.json",
     "metrics.jsonl",
     "checkpoint.eqx",
+    "best.eqx",
     "gradient_check.json",
     "evaluation.npz",
     "report.html",
 )
-"""All that a run writes, in this order; `overwrite` removes these and nothing else."""
+"""The files that every run writes, in this order."""
+FOLDERS = ("events", "wandb", "profile")
+"""What it writes besides where it was asked to; `overwrite` removes files and folders of these names, nothing else."""
 
 # A run may go on longer, or write more or less on its way, and still be the same run.
-_FREE_ON_RESUMING = {("training", key) for key in ("epochs", "log_every", "checkpoint_every", "check_gradient")}
+_FREE_ON_RESUMING = {("training", key) for key in ("epochs", "log_every", "checkpoint_every", "check_gradient", "keep")}
 
 
 class RunFolderError(ValueError):
@@ -67,6 +73,13 @@ def begin_folder(folder: Path, config: Config) -> None:
     environment = describe_environment()
     folder.mkdir(parents=True, exist_ok=True)
     # The configuration goes last, so that an interrupted removal still leaves a run folder.
+    for name in FOLDERS:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(f"{KEPT}*"):
+        path.unlink(missing_ok=True)
     for name in reversed(FILES):
         (folder / name).unlink(missing_ok=True)
     write_text(folder / "config.toml", config.to_toml())
@@ -129,7 +142,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _check_same_run(folder: Path, config: Config) -> None:
     there, here = read_run_config(folder).model_dump(), config.model_dump()
     free = set(_FREE_ON_RESUMING)
-    if config.optimizer.schedule != "constant":
+    if config.optimizer.depends_on_length:
         # The schedule is stretched over the epochs, so another number of them is another run.
         free.remove(("training", "epochs"))
     for section, keys in here.items():

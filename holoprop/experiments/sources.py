@@ -96,7 +96,7 @@ def read_toml(text: str, where: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid TOML: {error}") from None
 
 
@@ -124,7 +124,7 @@ def override(tree: Mapping[str, Any], overrides: Iterable[Override]) -> dict[str
     """Return `tree` with overrides applied.
 
     Choosing another variant (`estimator.name`, `estimator.solver`, `optimizer.name`) drops the keys that were there for
-    the old one: they would have no meaning any more.
+    the old one: they would have no meaning any more. So does another optimiser with `optimizer.options`.
 
     **Raises:** `ConfigError` for a path through something that is no section.
     """
@@ -135,6 +135,8 @@ def override(tree: Mapping[str, Any], overrides: Iterable[Override]) -> dict[str
             variants = VARIANTS[path[0], path[1]]
             own = variants.get(value, ()) if isinstance(value, str) else ()
             stale = {key for keys in variants.values() for key in keys} - set(own)
+            if path == ("optimizer", "name") and value != section.get("name"):
+                stale.add("options")
             result[path[0]] = {key: old for key, old in section.items() if key not in stale}
     for path, value in overrides:
         place = result
@@ -154,7 +156,7 @@ def _value(text: str, whole: str) -> Any:
     if "\n" not in text:
         try:
             return UNSET if text == "none" else tomllib.loads(f"value = {text}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             if text[0] not in "\"'[{":
                 return text
     raise ConfigError(f"--set {whole!r} has no valid value: give a number, true, false, a word, or another TOML value")

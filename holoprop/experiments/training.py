@@ -1,19 +1,23 @@
 """One training run from a configuration: train, check the gradient, evaluate, and leave all of it in a folder."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from holoprop.experiments.building import build_experiment
+from holoprop.data.dataset import Split
+from holoprop.experiments.building import Experiment, build_experiment
 from holoprop.experiments.config import Config
 from holoprop.experiments.gradient_check import compare_with_implicit
 from holoprop.experiments.run_folder import begin_folder, check_folder, write_arrays, write_json, write_text
 from holoprop.network.layered import LayeredNetwork
+from holoprop.train.devices import Devices
 from holoprop.train.evaluation import Evaluation, evaluate
 from holoprop.train.loop import FitResult, ProgressDisplay, fit
+from holoprop.train.profiling import Profiler
 
 CHECKED_SAMPLES = 20
 """Test samples on which the trained network's gradient is compared with the implicit one."""
@@ -61,7 +65,10 @@ def run_training(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    devices: int | None = None,
+    time_limit: float | None = None,
     progress: ProgressDisplay | None = None,
+    profiler: Profiler | None = None,
 ) -> RunResult:
     """Train as configured and write everything about it to `folder`.
 
@@ -70,66 +77,98 @@ def run_training(
     - `config`: from `load_config` or `parse_config`.
     - `folder`: the run's own folder, made if need be.
     - `resume`: go on from the folder's checkpoint; the configuration must be the same but for `training.epochs`,
-      `training.log_every` and `training.checkpoint_every`.
+      `training.log_every`, `training.checkpoint_every` and `training.keep`.
     - `overwrite`: replace the run that is there.
-    - `progress`: a display.
+    - `devices`: how many share each batch; `None`: all that JAX finds, of all processes.
+    - `time_limit`: seconds after which training stops, to be resumed.
+    - `progress`: a display; `profiler`: traces some of the steps.
 
     **Returns:** a `RunResult`.
 
     **Raises:** `RunFolderError`, `DataError`, `CheckpointError` and `ValueError`, one line each, before anything in the
-    folder is touched; `TrainingError` when a loss is not finite; `OSError` from the file system.
+    folder is touched; `TrainingError` when a loss is not finite; `StoppedError` when training was asked to stop, or its
+    time was up; `OSError` from the file system.
     """
     folder = Path(folder)
-    check_folder(folder, config, resume=resume, overwrite=overwrite)
+    first = jax.process_index() == 0
+    if first:
+        check_folder(folder, config, resume=resume, overwrite=overwrite)
     with jax.enable_x64(config.network.dtype == "float64"):
         experiment = build_experiment(config)
         experiment.estimator.check(experiment.net)
-        if not resume:
+        Devices.of(devices).check(config.training.batch_size)
+        if first and not resume:
             begin_folder(folder, config)
-        x, y = experiment.test
-        key = jax.random.key(config.training.seed)
-
-        def cosine(net: LayeredNetwork) -> dict[str, Any]:
-            count = config.training.check_gradient
-            check = compare_with_implicit(net, experiment.estimator, x[:count], y[:count], key=key)
-            return {"cosine": check["total"]["cosine"]}
-
         result = fit(
             experiment.net,
             experiment.estimator,
             experiment.optimizer,
-            experiment.train,
-            epochs=config.training.epochs,
-            batch_size=config.training.batch_size,
+            (experiment.train.stored, experiment.train.labels),
             seed=config.training.seed,
-            test=experiment.test,
-            augment=experiment.augment,
-            examine=cosine if config.training.check_gradient else None,
+            examine=examination(config, experiment),
             folder=folder,
             resume=resume,
             config=config.model_dump(mode="json"),
-            log_every=config.training.log_every,
-            checkpoint_every=config.training.checkpoint_every,
+            devices=devices,
+            time_limit=time_limit,
             progress=progress,
+            profiler=profiler,
+            **fit_options(config, experiment),
         )
-        if resume:
+        if first and resume:
             # More epochs may have been asked for than when the run began.
             write_text(folder / "config.toml", config.to_toml())
-        check = compare_with_implicit(
-            result.net, experiment.estimator, x[:CHECKED_SAMPLES], y[:CHECKED_SAMPLES], key=key
-        )
+        return judged(config, folder, experiment, result, write=first)
+
+
+def fit_options(config: Config, experiment: Experiment) -> dict[str, Any]:
+    """Return what `fit` and `fit_seeds` are told alike."""
+    training = config.training
+    return {
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "test": (experiment.test.stored, experiment.test.labels),
+        "prepare": experiment.prepare,
+        "augment": experiment.augment,
+        "label_smoothing": training.label_smoothing,
+        "log_every": training.log_every,
+        "checkpoint_every": training.checkpoint_every,
+        "keep": training.keep,
+    }
+
+
+def examination(config: Config, experiment: Experiment) -> Callable[[LayeredNetwork], dict[str, Any]] | None:
+    """Return what is measured after each epoch, the cosine of gradient and exact gradient, if that is configured."""
+    if config.training.check_gradient is None:
+        return None
+    x, y = experiment.samples(experiment.test, slice(config.training.check_gradient))
+    key = jax.random.key(config.training.seed)
+
+    def cosine(net: LayeredNetwork) -> dict[str, Any]:
+        return {"cosine": compare_with_implicit(net, experiment.estimator, x, y, key=key)["total"]["cosine"]}
+
+    return cosine
+
+
+def judged(config: Config, folder: Path, experiment: Experiment, result: FitResult, *, write: bool = True) -> RunResult:
+    """Check the gradient of a trained network, evaluate it, and write both to the folder of its run."""
+    key = jax.random.key(config.training.seed)
+    x, y = experiment.samples(experiment.test, slice(CHECKED_SAMPLES))
+    check = compare_with_implicit(result.net, experiment.estimator, x, y, key=key)
+    test = experiment.test
+    evaluation = evaluate(
+        result.net, test.stored, test.labels, solver=experiment.estimator.solver, prepare=experiment.prepare
+    )
+    if write:
         write_json(folder / "gradient_check.json", check)
-        evaluation = evaluate(result.net, x, y, solver=experiment.estimator.solver)
-        images = experiment.dataset.test.inputs(slice(len(y)))
-        write_arrays(folder / "evaluation.npz", _describe_evaluation(evaluation, images, y, experiment.dataset.classes))
+        described = _describe_evaluation(evaluation, test, experiment.dataset.classes)
+        write_arrays(folder / "evaluation.npz", described)
     return RunResult(folder, config, result, evaluation, check)
 
 
-def _describe_evaluation(
-    evaluation: Evaluation, images: np.ndarray, labels: np.ndarray, classes: int
-) -> dict[str, np.ndarray]:
+def _describe_evaluation(evaluation: Evaluation, test: Split, classes: int) -> dict[str, np.ndarray]:
     """The confusion matrix, the mistakes that the network was surest of, and every sample's residual."""
-    logits = evaluation.logits.astype(np.float64)
+    labels, logits = test.labels, evaluation.logits.astype(np.float64)
     shares = np.exp(logits - logits.max(-1, keepdims=True))
     shares /= shares.sum(-1, keepdims=True)
     predicted, confidence = shares.argmax(-1), shares.max(-1)
@@ -137,7 +176,7 @@ def _describe_evaluation(
     np.add.at(confusion, (labels, predicted), 1)
     wrong = np.flatnonzero(predicted != labels)
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:_SHOWN_MISTAKES]
-    pictures = images[shown]
+    pictures = test.inputs(shown)
     return {
         "confusion": confusion,
         "images": pictures[..., 0] if pictures.shape[-1] == 1 else pictures,

@@ -7,6 +7,12 @@ _NUDGED: dict[str, Any] = {"nudged_tolerance": None, "nudged_max_steps": None}
 _FORMS: dict[str, Any] = {"form": None, "asymmetry": "ignore"}
 _STEPPED: dict[str, Any] = {"free_steps": None, "nudged_steps": None, "noise": None, "window": None}
 _TURNING: dict[str, Any] = {"points": 10, "radius": 0.4, "dwell": 30, "periods": 3, "dt": 1.0, "noise": None}
+
+
+def _decay(default: float) -> dict[str, Any]:
+    return {"weight_decay": default, "weight_decays": None}
+
+
 VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("network", "kind"): {
         "mlp": {"hidden": None, "feedback": "tied", "angle": None},
@@ -46,9 +52,39 @@ VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     },
     ("estimator", "solver"): {"anderson": {"depth": 5}, "alternating": {}, "picard": {"damping": 0.0}},
     ("optimizer", "name"): {
-        "sgd": {"momentum": 0.0, "weight_decay": 0.0, "weight_decays": None},
+        "sgd": {"momentum": 0.0, **_decay(0.0)},
         "adam": {},
-        "adamw": {"weight_decay": 1e-4, "weight_decays": None},
+        "adamw": _decay(1e-4),
+        "adabelief": {},
+        "adadelta": _decay(0.0),
+        "adafactor": {"momentum": None},
+        "adagrad": {},
+        "adamax": {},
+        "adamaxw": _decay(1e-4),
+        "adan": _decay(0.0),
+        "amsgrad": {},
+        "fromage": {},
+        "lamb": _decay(0.0),
+        "lars": {"momentum": 0.9, **_decay(0.0)},
+        "lion": _decay(1e-3),
+        "nadam": {},
+        "nadamw": _decay(1e-4),
+        "novograd": _decay(0.0),
+        "optimistic_adam_v2": {},
+        "optimistic_gradient_descent": {},
+        "radam": {},
+        "rmsprop": {"momentum": None},
+        "sign_sgd": {},
+        "signum": {},
+        "sm3": {"momentum": 0.9},
+        "yogi": {},
+    },
+    ("optimizer", "schedule"): {
+        "constant": {},
+        "cosine": {"end_share": 0.0},
+        "linear": {"end_share": 0.0},
+        "exponential": {"end_share": 0.01},
+        "step": {"boundaries": None, "factor": 0.1},
     },
 }
 """By the key that chooses: which other keys of its section each choice takes, and their defaults."""

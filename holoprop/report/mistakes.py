@@ -12,6 +12,9 @@ from holoprop.report.records import EvaluationArrays, Run
 
 _IMAGE_WIDTH = 84
 """About how wide an example is shown, in CSS pixels."""
+_MOST_CLASSES = 20
+"""With more classes a matrix can no longer be looked at; there the most frequent confusions are listed."""
+_PAIRS = 20
 
 
 def confusion_and_mistakes(run: Run) -> Markup:
@@ -20,12 +23,13 @@ def confusion_and_mistakes(run: Run) -> Markup:
     if evaluation is None:
         return section("mistakes", title, absent("Not there: the run ended before its evaluation."))
     names = _class_names(run, len(evaluation.confusion))
+    table = _confusion if len(names) <= _MOST_CLASSES else _pairs
     return section(
         "mistakes",
         title,
         element(
             "div",
-            panel(_confusion(evaluation.confusion, names), _confusion_caption(evaluation, names)),
+            panel(table(evaluation.confusion, names), _confusion_caption(evaluation, names)),
             _examples(evaluation, names),
             class_="panels",
         ),
@@ -65,6 +69,19 @@ def _confusion(confusion: np.ndarray, names: tuple[str, ...]) -> Markup:
     return element("div", element("table", head, element("tbody", joined(rows)), class_="confusion"), class_="scroll")
 
 
+def _pairs(confusion: np.ndarray, names: tuple[str, ...]) -> Markup:
+    off = confusion * (1 - np.eye(len(names), dtype=confusion.dtype))
+    order = np.argsort(-off, axis=None, kind="stable")[:_PAIRS]
+    rows = []
+    for true, predicted in zip(*np.unravel_index(order, off.shape), strict=True):
+        if off[true, predicted]:
+            cells = (names[true], names[predicted], off[true, predicted], confusion[true].sum())
+            rows.append(element("tr", *(element("td", cell) for cell in cells)))
+    heads = ("true", "predicted", "times", "of")
+    head = element("thead", element("tr", *(element("th", each, scope="col") for each in heads)))
+    return element("div", element("table", head, element("tbody", joined(rows)), class_="confusion"), class_="scroll")
+
+
 def _heading(label: int, names: tuple[str, ...]) -> object:
     if names[label] == str(label):
         return label
@@ -77,6 +94,8 @@ def _confusion_caption(evaluation: EvaluationArrays, names: tuple[str, ...]) -> 
         f"Rows are the true classes, columns what the network says: {evaluation.correct} of {samples} test samples lie "
         "on the diagonal."
     )
+    if len(names) > _MOST_CLASSES:
+        text = f"Rows are the most frequent confusions; {evaluation.correct} of {samples} test samples are right."
     if not wrong:
         return text + " There are no mistakes."
     off = evaluation.confusion * (1 - np.eye(len(names), dtype=evaluation.confusion.dtype))
@@ -84,7 +103,8 @@ def _confusion_caption(evaluation: EvaluationArrays, names: tuple[str, ...]) -> 
     times = int(off[true, predicted])
     return (
         f"{text} The most frequent of {wrong} mistakes: {names[true]} taken for {names[predicted]}, "
-        f"{times} time{'s' * (times > 1)}. Strong tints off the diagonal are classes that are mixed up."
+        f"{times} time{'s' * (times > 1)}."
+        + (" Strong tints off the diagonal are classes that are mixed up." if len(names) <= _MOST_CLASSES else "")
     )
 
 

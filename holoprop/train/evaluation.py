@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from holoprop.data.batches import padded_batches
 from holoprop.gradient.measured import finite_samples
@@ -23,38 +24,51 @@ from holoprop.settling.run import settle_problem
 from holoprop.settling.solver import AbstractSolver
 from holoprop.settling.substrate import Substrate
 from holoprop.settling.time_stepping import TimeSteps
+from holoprop.train.devices import Devices
+from holoprop.train.step import Prepare
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """What a network makes of a labelled set, sample by sample.
 
-    **Attributes:** `loss` (mean cost) and `accuracy` (share in [0, 1]); `logits` `(n, classes)`, `residual`, `steps`,
-    `status` `(n,)` of the free rest states, all numpy; `unsettled_share`.
+    **Attributes:** `loss` (mean cost) and `accuracy` (share in [0, 1]); `labels` `(n,)`, `logits` `(n, classes)`,
+    `residual`, `steps`, `status` `(n,)` of the free rest states, all numpy; `unsettled_share`.
     """
 
     loss: float
     accuracy: float
+    labels: np.ndarray
     logits: np.ndarray
     residual: np.ndarray
     steps: np.ndarray
     status: np.ndarray
     unsettled_share: float
 
+    @property
+    def top5_accuracy(self) -> float:
+        """Share of samples whose label is among the five largest logits; ties count against it."""
+        true = np.take_along_axis(self.logits, self.labels[:, None], -1)
+        # Not "as large": a logit that is not a number is above none, and must not count as right.
+        return float(((~(self.logits < true)).sum(-1) <= 5).mean())
+
 
 def evaluate(
     net: AbstractNetwork | Substrate,
-    x: np.ndarray,
+    x: Any,
     y: np.ndarray,
     *,
     solver: AbstractSolver | None = None,
     batch_size: int = 256,
+    prepare: Prepare | None = None,
+    devices: Devices = Devices(),
 ) -> Evaluation:
     """Settle the free phase of every sample and compare the readout with the labels.
 
     **Arguments:** `net`: a network or a `Substrate` (which has its own solver and tells no residual: NaN); `x`:
     `(n, *input_shape)` real; `y`: integer labels `(n,)`; `solver`: default `Anderson()`, its noise, if it has
-    any, left out; `batch_size`: samples at once.
+    any, left out; `batch_size`: samples at once; `prepare`: makes inputs of what is stored in `x`, such as a
+    `Preparation`; `devices`: that share a batch.
 
     **Returns:** an `Evaluation`; samples that did not settle are counted like the others, and their share is reported.
 
@@ -64,23 +78,28 @@ def evaluate(
         raise ValueError(f"x holds {len(x)} samples but y holds {len(y)}")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"labels must be integers of shape (n,), got {y.dtype} of shape {y.shape}")
+    first = jnp.asarray(x[:1])
     if not isinstance(net, Substrate):
-        check_inputs(net, jnp.asarray(x[:1]))
+        check_inputs(net, first if prepare is None else prepare(first))
     solver = Anderson() if solver is None else solver
     if isinstance(solver, TimeSteps):
         solver = dataclasses.replace(solver, noise=None)
     parts = []
-    for index, valid in padded_batches(len(x), batch_size):
+    for index, valid in padded_batches(len(x), batch_size, multiple=devices.count):
         count = int(np.sum(valid))
         if isinstance(net, Substrate):
-            batch = _measure_batch(net, x[index], y[index])
+            stored = jnp.asarray(x[index])
+            batch = _measure_batch(net, x[index] if prepare is None else np.asarray(prepare(stored)), y[index])
         else:
-            batch = _evaluate_batch(net, x[index], y[index], solver)
+            own = index[devices.part(len(index))]
+            inputs, labels = devices.share((x[own], y[own]))
+            batch = _evaluate_batch(net, inputs, labels, solver, prepare, devices.everywhere)
         parts.append([np.asarray(part)[:count] for part in batch])
     logits, losses, residual, steps, status = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Evaluation(
         loss=float(losses.mean(dtype=np.float64)),
         accuracy=float((logits.argmax(-1) == y).mean()),
+        labels=y,
         logits=logits,
         residual=residual,
         steps=steps,
@@ -90,10 +109,19 @@ def evaluate(
 
 
 @eqx.filter_jit
-def _evaluate_batch(net: AbstractNetwork, x: Inputs, y: Targets, solver: AbstractSolver) -> tuple[jax.Array, ...]:
+def _evaluate_batch(
+    net: AbstractNetwork,
+    x: Inputs,
+    y: Targets,
+    solver: AbstractSolver,
+    prepare: Prepare | None,
+    everywhere: NamedSharding | None,
+) -> tuple[jax.Array, ...]:
+    x = jnp.asarray(x) if prepare is None else prepare(jnp.asarray(x))
     rest = settle_problem(FixedPoint.of(net, x), solver)
     logits, losses = read_out(net, rest.state, one_hot(jnp.asarray(y), net.classes, parameter_dtype(net)))
-    return logits, losses, rest.residual, rest.steps, rest.status
+    result = logits, losses, rest.residual, rest.steps, rest.status
+    return result if everywhere is None else eqx.filter_shard(result, everywhere)
 
 
 def _measure_batch(substrate: Substrate, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:

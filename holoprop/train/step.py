@@ -14,15 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jax.sharding import NamedSharding
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PRNGKeyArray, PyTree
 
 from holoprop.gradient.continual import AbstractContinualEstimator
 from holoprop.gradient.estimate import AbstractEstimator, Estimate
-from holoprop.network.base import AbstractNetwork, Inputs, Targets
+from holoprop.network.base import AbstractNetwork, Inputs, Targets, parameter_dtype
+from holoprop.network.cost import one_hot
 from holoprop.settling.substrate import Programmed
 
 Augment = Callable[[Array, PRNGKeyArray], Array]
 """What is done to a batch of training inputs before a step: a traceable function of the batch and a key."""
+Prepare = Callable[[Array], Array]
+"""What makes inputs of what is stored, such as pixels: a traceable function of a batch."""
 
 # No estimator folds so large a number into its key, so the images share no randomness with the noise.
 _AUGMENTATION = 2**32 - 1
@@ -67,6 +71,40 @@ def initial_train_state(
     return TrainState(net, optimizer.init(_parameters(net)), memory)
 
 
+class Recipe(eqx.Module):
+    """What every step of a run does with its batch.
+
+    **Attributes:** `estimator`, `optimizer`; `prepare`: makes inputs of the batch; `augment`: is then done to them;
+    `label_smoothing` `ε`: targets are `(1 − ε)` one-hot `+ ε/classes`; `everywhere`: how what a step returns lies on
+    several devices.
+    """
+
+    estimator: AbstractEstimator
+    optimizer: optax.GradientTransformation
+    prepare: Prepare | None = None
+    augment: Augment | None = None
+    label_smoothing: float = 0.0
+    everywhere: NamedSharding | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be at least 0 and less than 1, got {self.label_smoothing}")
+
+    def inputs(self, x: Array, key: PRNGKeyArray) -> Array:
+        """Return the inputs of a step; traceable."""
+        x = jnp.asarray(x) if self.prepare is None else self.prepare(jnp.asarray(x))
+        return x if self.augment is None else self.augment(x, jax.random.fold_in(key, _AUGMENTATION))
+
+    def targets(self, net: AbstractNetwork | Programmed, y: Targets) -> Targets:
+        """Return labels as they are, or smoothed targets `(batch, classes)`."""
+        if not self.label_smoothing:
+            return y
+        dtype = jnp.result_type(float) if isinstance(net, Programmed) else parameter_dtype(net)
+        return one_hot(jnp.asarray(y), net.classes, dtype) * (1 - self.label_smoothing) + (
+            self.label_smoothing / net.classes
+        )
+
+
 def train_step(
     state: TrainState,
     x: Inputs,
@@ -75,43 +113,74 @@ def train_step(
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
     augment: Augment | None = None,
+    *,
+    prepare: Prepare | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[TrainState, StepMetrics]:
     """Take one step on a batch; compiled once per batch shape (a substrate that is not jittable settles on the host).
 
-    **Arguments:** `x`: `(batch, *input_shape)`; `y`: integer labels `(batch,)`; `key`: for estimators that draw noise,
-    and for `augment`, what is done to the batch first, such as an `Augmentation`.
+    **Arguments:** `state`: from `initial_train_state`, of the same `estimator` and `optimizer`; `x`:
+    `(batch, *input_shape)`, or what `prepare` makes that of; `y`: integer labels `(batch,)`; `key`: for estimators that
+    draw noise, and for `augment`, what is done to the inputs first, such as an `Augmentation`; `prepare`: makes inputs
+    of what is stored, such as a `Preparation`; `label_smoothing`: as in `fit`.
 
     **Returns:** the new state and the step's metrics.
+
+    **Raises:** `ValueError` for a `label_smoothing` outside [0, 1).
     """
-    if isinstance(state.net, Programmed) and not state.net.jittable:
-        if augment is not None:
-            # On the host a device may be double where JAX is single.
-            x = np.asarray(_compiled_augment(jnp.asarray(x), key, augment), np.asarray(x).dtype)
-        return _compiled_move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
-    return _compiled_step(state, x, y, key, estimator, optimizer, augment)
+    return take_step(state, x, y, key, Recipe(estimator, optimizer, prepare, augment, label_smoothing))
+
+
+def take_step(
+    state: TrainState, x: Inputs, y: Targets, key: PRNGKeyArray, recipe: Recipe
+) -> tuple[TrainState, StepMetrics]:
+    """Take one step by a recipe, as `train_step` does."""
+    if not (isinstance(state.net, Programmed) and not state.net.jittable):
+        return _compiled_step(state, x, y, key, recipe)
+    if recipe.augment is not None or recipe.prepare is not None:
+        # On the host a device may be double where JAX is single.
+        stored = np.asarray(x).dtype
+        x = np.asarray(_compiled_inputs(x, key, recipe), stored if stored.kind == "f" else None)
+    target = np.asarray(recipe.targets(state.net, y))
+    estimate = recipe.estimator(state.net, x, target, key=key, memory=state.memory)
+    return _compiled_move(state, estimate, y, recipe)
 
 
 @eqx.filter_jit
-def _compiled_step(state, x, y, key, estimator, optimizer, augment) -> tuple[TrainState, StepMetrics]:
-    if augment is not None:
-        x = _augmented(jnp.asarray(x), key, augment)
+def take_steps(
+    states: TrainState,
+    x: Num[Array | np.ndarray, "runs batch ..."],
+    y: Int[Array | np.ndarray, "runs batch"],
+    keys: Key[Array, " runs"],
+    recipe: Recipe,
+) -> tuple[TrainState, StepMetrics]:
+    """Take one step of several runs at once: everything has a leading axis of runs, and so have the results."""
+    lead = (eqx.if_array(0), 0, 0, 0, None)
+    return eqx.filter_vmap(_step, in_axes=lead)(states, jnp.asarray(x), jnp.asarray(y), keys, recipe)
+
+
+@eqx.filter_jit
+def _compiled_step(state, x, y, key, recipe) -> tuple[TrainState, StepMetrics]:
+    result = _step(state, x, y, key, recipe)
+    return result if recipe.everywhere is None else eqx.filter_shard(result, recipe.everywhere)
+
+
+@eqx.filter_jit
+def _compiled_move(state, estimate, y, recipe) -> tuple[TrainState, StepMetrics]:
+    return _move(state, estimate, y, recipe.estimator, recipe.optimizer)
+
+
+@eqx.filter_jit
+def _compiled_inputs(x, key, recipe) -> Array:
+    return recipe.inputs(x, key)
+
+
+def _step(state: TrainState, x: Array, y: Targets, key: PRNGKeyArray, recipe: Recipe) -> tuple[TrainState, StepMetrics]:
+    estimator, optimizer = recipe.estimator, recipe.optimizer
+    x, target = recipe.inputs(x, key), recipe.targets(state.net, y)
     if isinstance(estimator, AbstractContinualEstimator):
-        return _move_continually(state, x, y, key, estimator, optimizer)
-    return _move(state, estimator(state.net, x, y, key=key, memory=state.memory), y, estimator, optimizer)
-
-
-@eqx.filter_jit
-def _compiled_move(state, estimate, y, estimator, optimizer) -> tuple[TrainState, StepMetrics]:
-    return _move(state, estimate, y, estimator, optimizer)
-
-
-@eqx.filter_jit
-def _compiled_augment(x, key, augment) -> Array:
-    return _augmented(x, key, augment)
-
-
-def _augmented(x: Array, key: PRNGKeyArray, augment: Augment) -> Array:
-    return augment(x, jax.random.fold_in(key, _AUGMENTATION))
+        return _move_continually(state, x, y, target, key, estimator, optimizer)
+    return _move(state, estimator(state.net, x, target, key=key, memory=state.memory), y, estimator, optimizer)
 
 
 def _move(
@@ -130,12 +199,13 @@ def _move_continually(
     state: TrainState,
     x: Inputs,
     y: Targets,
+    target: Targets,
     key: PRNGKeyArray,
     estimator: AbstractContinualEstimator,
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, StepMetrics]:
     """Move the parameters at each increment of an estimate, and take it all back if it is not one to move by."""
-    x, target = estimator.prepare(state.net, x, y)
+    x, target = estimator.prepare(state.net, x, target)
 
     def move(net: Any, optimizer_state: PyTree, increment: Any) -> tuple[Any, PyTree]:
         return _updated(net, optimizer_state, increment, optimizer)

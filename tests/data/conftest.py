@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holoprop.data.registry import SOURCES, Source, SourceFile
+from holoprop.data.registry import SOURCES
+from holoprop.data.source import Source, SourceFile
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -63,7 +64,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> TinySet:
     )
     names = [file.name for file in SOURCES["mnist"].files]
     files = {name: gzip.compress(_encode(array), mtime=0) for name, array in zip(names, arrays, strict=True)}
-    described = tuple(SourceFile(name, len(c), hashlib.sha256(c).hexdigest()) for name, c in files.items())
+    described = tuple(SourceFile(name, len(c), f"sha256:{hashlib.sha256(c).hexdigest()}") for name, c in files.items())
     # No mirrors until a test gives it some: nothing may leave this machine.
     source = dataclasses.replace(SOURCES["mnist"], files=described, mirrors=(), train=6, test=3)
     monkeypatch.setitem(SOURCES, "mnist", source)

@@ -16,7 +16,8 @@ from holoprop.data.cifar import read_cifar_batches
 from holoprop.data.dataset import DataError
 from holoprop.data.loading import load_dataset
 from holoprop.data.pickles import read_pickle
-from holoprop.data.registry import SOURCES, SourceFile
+from holoprop.data.registry import SOURCES
+from holoprop.data.source import SourceFile
 
 SHAPE = (4, 5, 3)
 
@@ -143,7 +144,7 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             archive.addfile(info, io.BytesIO(content))
 
     def described(name, content):
-        return SourceFile(name, len(content), hashlib.sha256(content).hexdigest())
+        return SourceFile(name, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
     content = stream.getvalue()
     source = dataclasses.replace(

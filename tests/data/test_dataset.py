@@ -186,7 +186,11 @@ def test_stratified_choice_leaves_something_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", "unknown data set 'mnits', known are cifar-10, digits, fashion-mnist, mnist; did you mean 'mnist'?"),
+        (
+            "mnits",
+            "unknown data set 'mnits', known are cifar-10, cifar-100, cifar-100-subset, digits, fashion-mnist, "
+            "imagenet32, mnist, svhn; did you mean 'mnist'?",
+        ),
         ("Fashion_MNIST", "did you mean 'fashion-mnist'?"),
         ("../mnist", "unknown data set '../mnist'"),
     ],
@@ -198,18 +202,30 @@ def test_unknown_names(name: str, message: str) -> None:
 
 
 def test_registry_is_whole() -> None:
-    """Every set that is downloaded has its files with checksums and two mirrors on different hosts."""
-    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist", "cifar-10"]
-    for name in ("mnist", "fashion-mnist", "cifar-10"):
-        source = find_source(name)
-        if source.format == "idx":
-            assert [file.name.split("-")[0] for file in source.files] == ["train", "train", "t10k", "t10k"]
-        else:
-            assert [file.name[20:] for file in source.files] == [
-                *(f"data_batch_{i}" for i in range(1, 6)),
-                "test_batch",
-            ]
-        assert all(len(bytes.fromhex(file.sha256)) == 32 and file.size > 4000 for file in source.files)
-        assert len({url.split("/")[2] for url in source.mirrors}) == len(source.mirrors) >= 2
+    """Every set that is downloaded has its files with checksums and mirrors on different hosts; the others say how."""
+    assert list(SOURCES) == [
+        *("digits", "mnist", "fashion-mnist", "svhn", "cifar-10", "cifar-100", "cifar-100-subset", "imagenet32"),
+    ]
+    for source in list(SOURCES.values())[1:]:
+        names = [file.name.rpartition("/")[2].split("-")[0] for file in source.files]
+        assert (
+            names
+            == {
+                "idx": ["train", "train", "t10k", "t10k"],
+                "svhn": ["train_32x32.mat", "test_32x32.mat"],
+                "cifar": ["train", "test"]
+                if source.label_key == "fine_labels"
+                else [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"],
+                "imagenet32": [*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"],
+            }[source.format]
+        )
+        published = (*source.files, *filter(None, [source.archive]))
+        lengths = {(file.algorithm, len(bytes.fromhex(file.digest))) for file in published}
+        assert lengths in ({("sha256", 32)}, {("md5", 16)})
+        assert all(file.size is None or file.size > 4000 for file in published)
+        assert bool(source.mirrors) != bool(source.how)
+        assert len({url.split("/")[2] for url in source.mirrors}) == len(source.mirrors)
+        # Nobody but the publisher is known to offer SVHN's files as they are.
+        assert len(source.mirrors) >= (2 if source.name != "svhn" else 1) or source.how
         assert all(url.endswith("/") for url in source.mirrors)
-        assert len(source.class_names) == 10
+        assert len(set(source.class_names)) == len(source.class_names) in (10, 100, 1000)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from holoprop.data.cache import available_datasets, fetch_dataset, verify_dataset
+from holoprop.data.dataset import DataError
 from holoprop.data.loading import load_dataset
+from holoprop.data.pickles import read_pickle
 
 pytestmark = pytest.mark.data
 
@@ -35,6 +37,8 @@ MD5 = {
         "482c414d41f54cd18b22e5b47cb7c3cb",
         "40351d587109b95175f43aff81a1287e",
     ),
+    # A tenth of CIFAR-100, made for tests: train, test.
+    "cifar-100-subset": ("e62c5ebca4e272bdd38875a67c67c63d", "3e77f541bcdb194466bbbf63efe09f30"),
 }
 NAMES = list(MD5)
 
@@ -100,3 +104,33 @@ def test_cifar_10_is_the_known_one() -> None:
     np.testing.assert_allclose(np.mean(within, 0), [0.2023, 0.1994, 0.2010], atol=5e-5)
     assert np.bincount(data.train.labels).tolist() == [5000] * 10
     assert [data.class_names[label] for label in data.train.labels[:4]] == ["frog", "truck", "truck", "deer"]
+
+
+def test_the_subset_of_cifar_100_is_in_its_format() -> None:
+    """Oracle: 50 and 10 images of each of 100 classes; the official file of names, by its published md5."""
+    data = load_dataset("cifar-100-subset")
+    assert (len(data.train), len(data.test), data.image_shape, data.classes) == (5_000, 1_000, (32, 32, 3), 100)
+    assert np.bincount(data.train.labels).tolist() == [50] * 100
+    assert np.bincount(data.test.labels).tolist() == [10] * 100
+    meta = (Path(os.environ["HOLOPROP_DATA"]) / "cifar-100-subset/cifar-100-python/meta").read_bytes()
+    assert hashlib.md5(meta).hexdigest() == "7973b15100ade9c7d40fb424638fde48"
+    names = read_pickle(meta, Path("meta"))[b"fine_label_names"]
+    assert data.class_names == tuple(name.decode() for name in names)
+    # The field's numbers are those of all 50,000 images; a tenth of them lies within four standard errors.
+    inputs = data.train.inputs()
+    np.testing.assert_allclose(inputs.mean((0, 1, 2)), data.mean, atol=0.012)
+    np.testing.assert_allclose(inputs.std((0, 1, 2)), data.std, atol=0.012)
+
+
+def test_the_subset_is_never_taken_for_cifar_100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: its files under the official name are refused in one line, and let in only unverified."""
+    (tmp_path / "cifar-100").symlink_to(Path(os.environ["HOLOPROP_DATA"]) / "cifar-100-subset")
+    monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load_dataset("cifar-100")
+    line = str(caught.value)
+    path = tmp_path / "cifar-100/cifar-100-python/train"
+    assert line.startswith(f"{path} is not the official file: expected sha256 735e79b04f092ca3… (155,249,918 bytes)")
+    assert line.endswith("load_dataset('cifar-100', verify=False)") and "\n" not in line
+    assert [check.ok for check in verify_dataset("cifar-100")] == [False, False]
+    assert len(load_dataset("cifar-100", verify=False).train) == 5_000

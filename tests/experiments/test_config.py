@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holoprop.data.registry import SOURCES
-from holoprop.experiments.config import Config, EstimatorConfig, OptimizerConfig, parse_config
+from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.estimator_config import EstimatorConfig
 from holoprop.experiments.network_config import NetworkConfig
+from holoprop.experiments.optimizer_config import OptimizerConfig
+from holoprop.experiments.optimizer_options import optimizer_options
 from holoprop.experiments.sources import load_config
 from holoprop.experiments.variants import VARIANTS
 from holoprop.network.activation import ACTIVATIONS
@@ -77,6 +80,7 @@ def test_choices_are_those_of_the_package() -> None:
     assert choices(EstimatorConfig, "name") == set(VARIANTS["estimator", "name"])
     assert choices(EstimatorConfig, "solver") == set(VARIANTS["estimator", "solver"])
     assert choices(OptimizerConfig, "name") == set(VARIANTS["optimizer", "name"])
+    assert choices(OptimizerConfig, "schedule") == set(VARIANTS["optimizer", "schedule"])
 
 
 def test_defaults_of_the_chosen_variant_are_filled_in_and_no_others() -> None:
@@ -115,7 +119,13 @@ def optimizers(draw: st.DrawFn) -> dict[str, Any]:
         section["learning_rates"] = draw(three)
     if "weight_decay" in VARIANTS["optimizer", "name"][name]:
         section |= draw(st.sampled_from([{}, {"weight_decay": 0.1}, {"weight_decays": [0.0, 0.5, 1e-4]}]))
-    return section
+    if options := list(optimizer_options(name).items()):
+        section |= draw(st.sampled_from([{}, {"options": dict(options[:1])}]))
+    schedule = draw(st.sampled_from(list(VARIANTS["optimizer", "schedule"])))
+    if schedule == "step":
+        section |= {"boundaries": draw(st.sampled_from([[3], [3, 8], [0.25, 0.5]]))}
+    more = {"warmup": st.integers(1, 99) | st.floats(0.01, 0.9), "clip_norm": positive, "clip_value": positive}
+    return {**section, "schedule": schedule, **draw(st.fixed_dictionaries({}, optional=more))}
 
 
 @given(estimators(), st.sampled_from(["float32", "float64"]), datas(), optimizers())
@@ -186,7 +196,8 @@ REFUSED = {
     ),
     "weight decays of an optimiser without": (
         ["optimizer.name=adam", "optimizer.weight_decays=[0.1, 0.1, 0.1]"],
-        "optimizer.weight_decays = [0.1, 0.1, 0.1] has no meaning with optimizer.name = 'adam', only with sgd or adamw",
+        "optimizer.weight_decays = [0.1, 0.1, 0.1] has no meaning with optimizer.name = 'adam', only with "
+        "sgd, adamw, adadelta, adamaxw, adan, lamb, lars, lion, nadamw or novograd",
     ),
 }
 

@@ -9,8 +9,9 @@ import pytest
 
 import holoprop as hp
 from holoprop.experiments.building import build_estimator, build_network
-from holoprop.experiments.config import EstimatorConfig, parse_config
+from holoprop.experiments.config import parse_config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.estimator_config import EstimatorConfig
 
 
 def configured(network: dict[str, Any], estimator: dict[str, Any] | None = None) -> Any:

@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from holoprop.data.registry import find_source
 from holoprop.report import write_report
 from tests.report.reading import Element, read_page
 from tests.report.synthetic import PARAMETERS, write_run
@@ -162,6 +163,27 @@ def test_classes_have_the_names_of_the_data_set(tmp_path: Path) -> None:
     page = _page(write_run(tmp_path / "run", data="fashion-mnist"))
     headings = [heading.text for heading in page.one("table", class_="confusion").one("tbody").all("th")]
     assert headings[9] == "9 Ankle boot"
+
+
+def test_of_many_classes_the_most_frequent_confusions_are_listed(tmp_path: Path) -> None:
+    """Oracle: the stored counts off the diagonal; with names, and without a matrix that nobody could look at."""
+    folder = write_run(tmp_path / "run", data="cifar-100", image_shape=(32, 32, 3), classes=100)
+    section = _page(folder).one("section", id="mistakes")
+    rows = section.one("table", class_="confusion").one("tbody").all("tr")
+    confusion = np.load(folder / "evaluation.npz")["confusion"]
+    off = confusion * (1 - np.eye(100, dtype=int))
+    names = find_source("cifar-100").class_names
+    assert 1 < len(rows) == min(20, np.count_nonzero(off))
+    for row in rows:
+        true, predicted, times, of = (cell.text for cell in row.all("td"))
+        pair = names.index(true), names.index(predicted)
+        assert (int(times), int(of)) == (off[pair], confusion[pair[0]].sum())
+    counts = [int(row.all("td")[2].text) for row in rows]
+    assert counts == sorted(off[off > 0].tolist(), reverse=True)[:20]
+    caption = section.all("figcaption")[0].text
+    assert caption.startswith(
+        "Rows are the most frequent confusions; 347 of 360 test samples are right. The most frequent"
+    )
 
 
 def test_no_mistakes_are_said_to_be_none(tmp_path: Path) -> None:

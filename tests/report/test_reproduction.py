@@ -127,12 +127,7 @@ def _outcome(name: str) -> Outcome:
 def test_pages_need_nothing_from_outside_and_say_what_failed(name: str, tmp_path: Path) -> None:
     page = write_outcome_page(_outcome(name), tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page) and "<script" not in page and "<nav" not in page
-    assert (
-        page.count(">FAILS<") == 2
-        and page.count(">holds<") == 1
-        and "1 of 3" in page
-        and "2 of the claims fail" in page
-    )
+    assert page.count(">FAILS<") == 2 and page.count(">holds<") == 1 and "1 of 3" in page and "2 claims fail" in page
     for text in (
         "A &lt;title&gt;",
         "cosine of &lt;all&gt;",

@@ -1,4 +1,7 @@
-"""Ctrl-C. Oracle: the run that was never interrupted, bit for bit; signals are real ones, sent to this process."""
+"""Ctrl-C and other requests to stop; signals are real ones, sent to this process.
+
+Oracle: the run that was never interrupted, bit for bit.
+"""
 
 import os
 import signal
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from holoprop.train import bookkeeping, loop
-from holoprop.train.interrupt import Interrupt
+from holoprop.train.interrupt import Interrupt, StoppedError
 
 
 def press():
@@ -101,7 +104,7 @@ def test_after_an_epoch(run, tmp_path, assert_goes_on):
 @pytest.mark.parametrize("call", [0, 2, 4])
 def test_between_a_step_and_its_count(run, tmp_path, monkeypatch, assert_goes_on, call):
     """Pressed inside a step, at which nothing is due to be recorded: it is counted, and leaves no record of its own."""
-    take, calls = loop.train_step, []
+    take, calls = loop.take_step, []
 
     def step(*arguments):
         result = take(*arguments)
@@ -111,7 +114,7 @@ def test_between_a_step_and_its_count(run, tmp_path, monkeypatch, assert_goes_on
         return result
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "train_step", step)
+        patch.setattr(loop, "take_step", step)
         run(tmp_path)
     assert assert_goes_on(tmp_path) == call + 1
 
@@ -204,3 +207,31 @@ def test_an_interrupt_that_nobody_asked_for_is_raised_in_the_end():
         press()
         done.append(True)
     assert done
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_cluster_asks(run, tmp_path, assert_goes_on, number):
+    """What Slurm and others send some time before they kill."""
+
+    class Asked(Listener):
+        def step(self, record):
+            if record["step"] == 6:
+                os.kill(os.getpid(), number)
+
+    with pytest.raises(StoppedError, match=f"^stopped by {signal.Signals(number).name}$"):
+        run(tmp_path, progress=Asked())
+    assert signal.getsignal(number) is signal.SIG_DFL
+    assert assert_goes_on(tmp_path) == 6
+
+
+def test_the_time_is_up(run, tmp_path, assert_goes_on):
+    """Before the first step, by a limit that no step can keep: what is left is a run to begin, or to go on with."""
+    with pytest.raises(StoppedError, match=r"^stopped by the time limit of 1e-09 s$"):
+        run(tmp_path, time_limit=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, progress=Listener(at=4))
+    with pytest.raises(StoppedError, match=r"^stopped by the time limit of 2 min$"), Interrupt(120.0) as interrupt:
+        assert not interrupt.pressed
+        interrupt._end -= 120
+        assert interrupt.pressed and interrupt.agreed()
+    assert assert_goes_on(tmp_path) == 4

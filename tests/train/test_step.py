@@ -104,6 +104,21 @@ def test_a_device_on_the_host_is_given_augmented_inputs():
         np.testing.assert_array_equal(seen, moved)
 
 
+def test_smoothed_labels(problem, batch):
+    """Oracle: the estimate for the soft targets themselves; accuracies are of the labels."""
+    x, y = batch
+    soft = jax.nn.one_hot(y, 3) * 0.7 + 0.1
+    estimate, plain = problem.estimator(problem.net, x, soft), problem.estimator(problem.net, x, y)
+    state = initial_train_state(problem.net, problem.estimator, problem.sgd, problem.batch_size)
+    _, metrics = train_step(state, x, y, KEY, problem.estimator, problem.sgd, label_smoothing=0.3)
+    np.testing.assert_allclose(metrics.loss, estimate.loss, rtol=1e-5)
+    assert abs(float(metrics.loss) - float(plain.loss)) > 1e-3
+    np.testing.assert_allclose(metrics.accuracy, (np.argmax(estimate.logits, 1) == y).mean())
+    for wrong in (1.0, -0.1):
+        with pytest.raises(ValueError, match=f"label_smoothing must be at least 0 and less than 1, got {wrong}"):
+            train_step(state, x, y, KEY, problem.estimator, problem.sgd, label_smoothing=wrong)
+
+
 def test_no_sample_kept_moves_nothing(problem, batch, assert_identical):
     """Neither the parameters nor the momentum, which by itself would go on moving them."""
     state = initial_train_state(problem.net, UNSETTLED, MOMENTUM, problem.batch_size)

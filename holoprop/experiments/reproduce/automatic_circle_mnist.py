@@ -39,7 +39,7 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
     steps, every, circles = _SIZES[scale]
     config = load_config(PRESET, [] if seed is None else [f"training.seed={seed}"])
     experiment, training = build_experiment(config), config.training
-    x, y = experiment.train
+    x, y = experiment.samples(experiment.train)
     at = np.arange(0, steps + 1, every)
     lack = {name: np.full((len(circles), len(at)), np.nan) for name in ("automatic", "fixed")}
     predicted, true = np.full((len(circles), len(at)), np.nan), np.full((len(circles), len(at)), np.nan)

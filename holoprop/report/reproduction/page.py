@@ -81,7 +81,11 @@ def _headline(outcome: Outcome) -> Markup:
         tile("scale", outcome.scale, "of smoke, small, paper"),
         tile("time", duration(outcome.seconds), "compiling included"),
     ]
-    warning = element("p", f"{len(failed)} of the claims fail, see below.", class_="warning") if failed else ""
+    warning = (
+        element("p", f"{len(failed)} claim{'s fail' if len(failed) > 1 else ' fails'}, see below.", class_="warning")
+        if failed
+        else ""
+    )
     return joined(
         [
             element("h1", outcome.title),

@@ -1,0 +1,1 @@
+"""Where a run is written to besides its JSON lines: TensorBoard's event files, Weights & Biases."""
