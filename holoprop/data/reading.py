@@ -66,7 +66,7 @@ class ImageReader:
             return np.array(self.images[index]) if self.mapped else self.images[index]
         chosen = _integers(index, len(self.images))
         batch = np.empty((len(chosen), *self.images.shape[1:]), np.uint8)
-        content, width, step = memoryview(batch.reshape(-1)), batch[:1].nbytes, self.images.strides[0]
+        content, width, step = batch.reshape(-1).data, batch[:1].nbytes, self.images.strides[0]
         if isinstance(chosen, range) and chosen.step == 1 and step == width:
             self._read(content, chosen.start * step)
         else:

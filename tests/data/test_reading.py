@@ -50,7 +50,7 @@ def test_a_reader_indexes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [[40], [-41], [0.5], np.zeros(3, bool), np.zeros((2, 2), int)])
-def test_images_that_there_are_not_are_refused(tmp_path: Path, index) -> None:
+def test_images_that_there_are_not_are_refused(tmp_path: Path, unchecked: None, index) -> None:
     with pytest.raises(IndexError):
         ImageReader(mapped(tmp_path / "a.npy"))[index]
 
