@@ -12,6 +12,7 @@ from holoprop.bench.published import PublishedSchedule, published_gradient, publ
 from holoprop.bench.published_field import PublishedField, published_field_step
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "p1_toy_f64.npz"
+SETTLED = hp.Alternating()
 
 
 def network(numbers, prefix, names=("fc_1", "fc_2", "fc_3")):
@@ -22,7 +23,7 @@ def network(numbers, prefix, names=("fc_1", "fc_2", "fc_3")):
 
 
 @pytest.mark.parametrize("complex_throughout", [False, True])
-@pytest.mark.parametrize(("points", "beta"), [(2, 0.5), (4, 0.1), (6, 0.5), (10, 0.01), (24, 0.5)])
+@pytest.mark.parametrize(("points", "beta"), [(2, 0.5), (4, 0.1), (10, 0.01), (24, 0.5)])
 def test_gradient_is_the_published_one(x64, points, beta, complex_throughout):
     # Both take the same 100 + 100 steps of the same map in float64; 1e-6 leaves room for rounding over β = 0.01.
     numbers = np.load(FIXTURE)
@@ -90,7 +91,7 @@ def test_convolutional_gradient_is_that_of_settled_states(x64, points, complex_t
     x, y = jax.random.normal(jax.random.key(1), (3, 9, 9, 2)), jnp.arange(3)
     schedule = PublishedSchedule(60, 40, points, 0.5, complex_throughout=complex_throughout)
     gradient = jax.jit(lambda: published_gradient(net, x, jax.nn.one_hot(y, 3), schedule, unroll=False))()
-    ours = hp.Holomorphic(points=points, radius=0.5)(net, x, y).gradient
+    ours = hp.Holomorphic(points=points, radius=0.5, solver=SETTLED)(net, x, y).gradient
     agreement = hp.alignment(gradient, ours)
     assert all(a.relative_error < 1e-8 for a in agreement.parameters.values()), agreement.parameters
 
@@ -102,7 +103,7 @@ def test_field_step_is_that_of_settled_states(x64, samples):
     x, y = jax.random.normal(jax.random.key(1), (3, 9, 9, 2)), jnp.arange(3)
     schedule = PublishedField(60, 40, 0.5, learning_rate=0.5, homeostasis=2.0, samples=samples)
     new, task = jax.jit(lambda: published_field_step(net, x, jax.nn.one_hot(y, 3), schedule))()
-    ours = hp.Holomorphic(points=2, radius=0.5)(net, x, y)
+    ours = hp.Holomorphic(points=2, radius=0.5, solver=SETTLED)(net, x, y)
     agreement = hp.alignment(task, ours.gradient)
     assert all(a.relative_error < 1e-8 for a in agreement.parameters.values()), agreement.parameters
     moved = jax.tree.map(lambda p, q: (p - q) / 0.5, net, new)

@@ -176,7 +176,7 @@ def test_sweeps_are_counted_as_the_estimate_reports_them():
     # Oracle: the free phase's own count in the estimate; nudged phases take at least a sweep per sample and point.
     net = hp.mlp(12, (6, 6), 3, key=jax.random.key(0))
     x, y = jax.random.uniform(jax.random.key(1), (5, 12)), jnp.arange(5) % 3
-    estimator = hp.Holomorphic(points=4, solver=hp.Picard(), nudged_solver=hp.Picard())
+    estimator = hp.Holomorphic(points=4, radius=0.4, solver=hp.Picard(), nudged_solver=hp.Picard())
     counter = SweepCounter(estimator)
     for _ in range(2):  # counts start anew
         estimate, sweeps = counter(net, x, y)

@@ -47,11 +47,6 @@ def test_batches_are_read_plane_by_plane_and_joined(tmp_path: Path, protocol: in
         first = {"data": batch(x[:2], [3, 9])[b"data"], "labels": [3, 9]}
     else:
         first = batch(x[:2], [3, 9])
-    # From protocol 5 on numpy pickles through a function of its own, which published files do not use.
-    if protocol == 5:
-        with pytest.raises(DataError, match=r"asks for numpy\.(_core|core)\.numeric\._frombuffer, but a data file"):
-            read(put(tmp_path / "one", first, protocol))
-        return
     paths = put(tmp_path / "one", first, protocol), put(tmp_path / "two", batch(x[2:], [0, 1, 2]))
     found, labels = read(*paths)
     np.testing.assert_array_equal(found, x)
@@ -86,7 +81,7 @@ def test_a_malicious_file_is_refused_and_nothing_is_run(tmp_path: Path, function
 
 def test_arrays_of_objects_and_forged_sizes_are_refused(tmp_path: Path) -> None:
     objects = np.empty(1, object)
-    objects[0] = Malicious(exec, "raise SystemExit")
+    objects[0] = "x"
     with pytest.raises(DataError, match=r"asks for an array of '[|]?O"):
         read(put(tmp_path / "objects", {b"data": objects, b"labels": [0]}))
     # A thousand million million rows, and not a byte of them.

@@ -34,7 +34,7 @@ def test_the_increments_sum_to_the_fourier_coefficient(x64, points):
     for _ in range(2):
         estimate = online(net, x, y, memory=(memory[0], (memory[1] + 1) % points))
         memory = estimate.memory
-    circle = hp.Holomorphic(points, 0.3, solver=hp.Anderson(tolerance=1e-13))(net, x, y)
+    circle = hp.Holomorphic(points, 0.3, solver=hp.Alternating(tolerance=1e-13))(net, x, y)
     assert hp.alignment(estimate.gradient, circle.gradient).total.relative_error < 1e-9
     np.testing.assert_allclose(estimate.certificate.spectrum.norms[:, 1], circle.certificate.spectrum.norms[:, 1])
     assert int(memory[1]) == 2 % points

@@ -6,8 +6,7 @@ import pytest
 
 import holoprop as hp
 
-SOLVER = hp.Anderson(tolerance=1e-11)
-PLAIN = hp.Alternating(tolerance=1e-11)  # compiles in a fraction of the time
+PLAIN = hp.Alternating(tolerance=1e-11)  # compiles in a fraction of the others' time
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
 
 
@@ -23,10 +22,10 @@ def batch():
 def test_four_points_are_exact_in_every_layer(x64):
     """P1, Figure 4a: at β = 1 four points leave nothing to see; 1 − cosine ≤ 1e-6 in each layer."""
     net, (x, y) = vgg(), batch()
-    truth = hp.Implicit(solver=SOLVER)(net, x, y)
+    truth = hp.Implicit(solver=PLAIN)(net, x, y)
     cosines = {}
     for points in (2, 4):
-        found = hp.alignment(hp.Holomorphic(points, 1.0, solver=SOLVER)(net, x, y).gradient, truth.gradient)
+        found = hp.alignment(hp.Holomorphic(points, 1.0, solver=PLAIN)(net, x, y).gradient, truth.gradient)
         cosines[points] = [layer.cosine for layer in found.layers.values()]
     assert len(cosines[4]) == 7
     assert min(cosines[4]) >= 1 - 1e-6
@@ -37,30 +36,29 @@ def test_four_points_are_exact_in_every_layer(x64):
 def test_hard_activations_and_max_pooling_fall_short(x64):
     """P1, Figure 4a: whatever β, the non-holomorphic variant stays at 1 − cosine ≥ 1.8e-3 with two points."""
     net, (x, y) = vgg(activation="hard_sigmoid", pooling="max"), batch()
-    truth = hp.Implicit(solver=SOLVER, unsettled="keep")(net, x, y)
-    for beta in (0.01, 0.1, 1.0):
-        estimate = hp.Holomorphic(2, beta, solver=SOLVER, unsettled="keep")(net, x, y)
+    truth = hp.Implicit(solver=PLAIN, unsettled="keep")(net, x, y)
+    for beta in (0.01, 1.0):
+        estimate = hp.Holomorphic(2, beta, solver=PLAIN, unsettled="keep")(net, x, y)
         assert hp.alignment(estimate.gradient, truth.gradient).total.cosine < 1 - 1.8e-3
     with pytest.raises(ValueError, match="not holomorphic"):
         hp.Holomorphic(4, 1.0)(net, x, y)
 
 
 def test_residual_connections_are_exact_too(x64):
-    """A residual network: 1 − cosine ≤ 1e-6 in each layer at N = 4, 1e-12 at N = 8."""
+    """A residual network: 1 − cosine ≤ 1e-12 in each layer at N = 8."""
     net = hp.resnet((6, 6, 2), (3, 4), 3, key=jax.random.key(0))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3, 6, 6, 2)), rng.integers(0, 3, 3)
     truth = hp.Implicit(solver=PLAIN)(net, x, y)
-    for points, least in ((4, 1 - 1e-6), (8, 1 - 1e-12)):
-        found = hp.alignment(hp.Holomorphic(points, 0.5, solver=PLAIN)(net, x, y).gradient, truth.gradient)
-        assert min(layer.cosine for layer in found.layers.values()) >= least
+    found = hp.alignment(hp.Holomorphic(8, 0.5, solver=PLAIN)(net, x, y).gradient, truth.gradient)
+    assert min(layer.cosine for layer in found.layers.values()) >= 1 - 1e-12
 
 
 def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64):
     net = hp.feedforward(hp.convnet((16, 16, 3), (4, 5, 6), 5, key=jax.random.key(1)))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3, 16, 16, 3)), rng.integers(0, 5, 3)
-    found, truth = hp.Backpropagation()(net, x, y), hp.Implicit(solver=SOLVER)(net, x, y)
+    found, truth = hp.Backpropagation()(net, x, y), hp.Implicit(solver=PLAIN)(net, x, y)
     for a, b in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(truth.gradient), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-13)
     np.testing.assert_allclose([found.loss, *found.logits.ravel()], [truth.loss, *truth.logits.ravel()], rtol=1e-12)
@@ -74,7 +72,7 @@ def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64)
         hp.Backpropagation()(vgg(), x, y)
 
 
-@pytest.mark.parametrize(("points", "radius"), [(10, "auto"), (2, 0.5)])
+@pytest.mark.parametrize(("points", "radius"), [(6, "auto"), (2, 0.5)])
 def test_a_few_points_at_a_time_give_the_same_in_less_memory(x64, points, radius):
     """Oracle: all points at once. Of `points_per_batch` = 2 some batches are full and one is not."""
     net = hp.mlp(6, (8, 8), 5, key=jax.random.key(1))
@@ -94,7 +92,7 @@ def test_fewer_points_at_a_time_need_less_memory():
     x, y = np.zeros((16, 16, 16, 3), np.float32), np.zeros(16, np.int32)
 
     def megabytes(most):
-        estimator = hp.Holomorphic(16, solver=hp.Alternating(), points_per_batch=most)
+        estimator = hp.Holomorphic(16, 0.3, solver=hp.Alternating(), points_per_batch=most)
         compiled = jax.jit(lambda x: estimator(net, x, y).gradient).lower(x).compile()
         return compiled.memory_analysis().temp_size_in_bytes / 1e6
 

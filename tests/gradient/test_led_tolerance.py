@@ -8,7 +8,7 @@ import pytest
 import holoprop as hp
 from holoprop.gradient.led_tolerance import ToleranceMemory, led
 
-SETTLED = hp.Anderson(tolerance=1e-12)
+SETTLED = hp.Alternating(tolerance=1e-12, max_steps=2000)
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,8 @@ def test_a_key_of_the_solver_alone_gives_every_point_its_own_noise(x64, net):
     def error(own: bool, seed: int) -> float:
         key = jax.random.key(seed)
         steps = hp.TimeSteps(30, noise=hp.Noise(0.05), key=key if own else None)
-        estimate = hp.Holomorphic(4, 0.2, nudged_solver=steps, unsettled="keep")(net, x, y, key=None if own else key)
+        circle = hp.Holomorphic(4, 0.2, solver=hp.Alternating(), nudged_solver=steps, unsettled="keep")
+        estimate = circle(net, x, y, key=None if own else key)
         return hp.alignment(estimate.gradient, exact).total.relative_error
 
     own, given = (np.mean([error(which, seed) for seed in range(5)]) for which in (True, False))
@@ -119,8 +120,9 @@ def test_keys_decide(net):
 def test_noise_is_the_same_law_on_the_circle(net):
     """The mean over many turns of the noisy estimate is the noiseless one."""
     x, y = inputs(4), jnp.asarray([0, 1, 2, 0], jnp.int32)
-    noisy = hp.Holomorphic(6, 0.3, nudged_solver=hp.TimeSteps(40, noise=hp.Noise(0.005)), unsettled="keep")
-    still = hp.Holomorphic(6, 0.3)(net, x, y).gradient
+    free, steps = hp.Alternating(), hp.TimeSteps(40, noise=hp.Noise(0.005))
+    noisy = hp.Holomorphic(6, 0.3, solver=free, nudged_solver=steps, unsettled="keep")
+    still = hp.Holomorphic(6, 0.3, solver=free)(net, x, y).gradient
     many = [noisy(net, x, y, key=jax.random.key(k)).gradient for k in range(36)]
     mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *many)
     single = np.mean([hp.alignment(each, still).total.relative_error for each in many])

@@ -9,7 +9,7 @@ import pytest
 
 import holoprop as hp
 
-ESTIMATOR = hp.Holomorphic(2, 0.1)
+ESTIMATOR = hp.Holomorphic(2, 0.1, solver=hp.Alternating())
 
 
 @pytest.fixture(scope="module")
