@@ -4,14 +4,16 @@
 #
 #     bench/accelerator.sh FOLDER [SECONDS] [OPTIONS OF holoprop train ...]
 #
-# FOLDER keeps throughput.json (measured once) and the run; training is interrupted after SECONDS (540). BATCH=4 in the
-# environment is the batch of the throughput, for a small machine.
+# FOLDER keeps throughput.json (measured once) and the run; training is interrupted after SECONDS (540). In the
+# environment, BATCH=4 is the batch of the throughput, for a small machine, and PRESET=imagenet32-p1 trains on ImageNet
+# 32×32: the official files if HOLOPROP_DATA is set, else IMAGES (1281167) synthetic ones, made and converted in FOLDER.
 set -euo pipefail
 
 folder=${1:?usage: bench/accelerator.sh FOLDER [SECONDS] [OPTIONS OF holoprop train ...]}
 seconds=${2:-540}
 shift $(($# < 2 ? $# : 2))
-run=$folder/cifar10-p1
+preset=${PRESET:-cifar10-p1}
+run=$folder/$preset
 mkdir -p "$folder"
 
 if [ ! -s "$folder/throughput.json" ]; then
@@ -20,10 +22,36 @@ if [ ! -s "$folder/throughput.json" ]; then
 fi
 cat "$folder/throughput.json"
 
+if [ "$preset" = imagenet32-p1 ] && [ -z "${HOLOPROP_DATA:-}" ]; then
+    export HOLOPROP_DATA=$folder/data
+    if [ ! -e "$folder/data/made" ]; then
+        holoprop data synthesise imagenet32 --folder "$folder/data" --images "${IMAGES:-1281167}" --test-images 5000
+        touch "$folder/data/made"
+    fi
+    holoprop data convert imagenet32 --no-verify
+    set -- --set data.verify=false "$@"
+fi
+
 resume=()
 [ -f "$run/checkpoint.eqx" ] && resume=(--resume)
 [ -d "$run" ] && [ ${#resume[@]} = 0 ] && resume=(--overwrite) # ended before its first checkpoint
 ended=0
-timeout --signal=INT --kill-after=60 "$seconds" holoprop train cifar10-p1 --folder "$folder" "${resume[@]}" "$@" || ended=$?
+timeout --signal=INT --kill-after=60 "$seconds" holoprop train "$preset" --folder "$folder" "${resume[@]}" "$@" || ended=$?
 # 124: out of time. Anything else that is not 0 is an error of the run's own.
 [ "$ended" = 0 ] || [ "$ended" = 124 ]
+
+# Seconds per epoch of the published size, from the first logged step of the run to the last one.
+[ ! -s "$run/metrics.jsonl" ] || python3 - "$run" "$(sed -n 's/^batch_size = //p' "$run/config.toml")" <<'PYTHON'
+import json
+import pathlib
+import sys
+
+run, batch = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+steps = [line for line in lines if line["kind"] == "step"]
+published = {"imagenet32-p1": (1_281_167, 4745), "cifar10-p1": (50_000, 231)}
+if len(steps) > 1 and run.name in published:
+    images, quoted = published[run.name]
+    rate = (steps[-1]["step"] - steps[0]["step"]) * batch / (steps[-1]["seconds"] - steps[0]["seconds"])
+    print(f"{rate:.1f} samples per second: {images / rate:.0f} s an epoch of {images:,} images (published: {quoted:,} s)")
+PYTHON
