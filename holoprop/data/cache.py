@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from holoprop.data.archive import unpack
 from holoprop.data.dataset import DataError
 from holoprop.data.digits import digits_problem
-from holoprop.data.files import cache_root
+from holoprop.data.files import alone, cache_root
 from holoprop.data.registry import SOURCES, find_source
 from holoprop.data.source import Source, SourceFile
 from holoprop.data.stored import check_stored, stored_folders, whole_manifest
@@ -197,7 +197,9 @@ def _obtain(
     if source.how:
         raise DataError(missing_line(source, file, cache))
     if source.archive is None:
-        return _download(source, file, folders["cache"], progress)
+        with _alone(folders["cache"]):
+            made = _find(source, file, cache) if path is None else None
+            return made or _download(source, file, folders["cache"], progress)
     archive = _obtain(
         dataclasses.replace(source, archive=None),
         source.archive,
@@ -206,8 +208,28 @@ def _obtain(
         replace=replace,
         progress=progress,
     )
-    unpack(archive, source.files, folders["cache"], verify=verify)
-    return folders["cache"] / file.name
+    with _alone(folders["cache"]):
+        # Another process may have made it meanwhile; whether it is the right one was its to see to.
+        made = _find(source, file, cache) if path is None else None
+        if made is None:
+            unpack(archive, source.files, folders["cache"], verify=verify)
+    return made or folders["cache"] / file.name
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine makes files in the folder.
+
+    **Raises:** `DataError` if it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder))
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {folder}: {error.strerror}; set HOLOPROP_CACHE to another folder"
+            ) from None
+        yield
 
 
 def _folders(source: Source, cache: str | os.PathLike[str] | None) -> dict[str, Path]:

@@ -96,7 +96,7 @@ def build_experiment(config: Config) -> Experiment:
         prepare=Preparation(train.scale, data.mean, data.std, flat=flat, dtype=dtype),
         net=build_network(config, dataset.image_shape, dataset.classes),
         estimator=estimator,
-        optimizer=accumulated(config.optimizer, steps, training.accumulate),
+        optimizer=accumulated(config.optimizer, steps, training.accumulate, dtype),
         augment=build_augmentation(data, dataset.image_shape, flat=flat),
     )
 

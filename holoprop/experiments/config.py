@@ -80,6 +80,11 @@ class Config(Section, frozen=True):
                 f"training.batch_size must be at most {samples}, the training samples of {self.data.name} in use, "
                 f"got {size}"
             )
+        if self.training.accumulate > 1 and self.estimator.name in ("online_oscillation", "continual"):
+            raise ValueError(
+                f"training.accumulate = {self.training.accumulate} adds up batches, and estimator.name = "
+                f"{self.estimator.name!r} moves the weights within each: use 1"
+            )
         return self
 
     def _check_feedback(self) -> None:

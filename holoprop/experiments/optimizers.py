@@ -31,15 +31,20 @@ def build_optimizer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTra
 
 
 @functools.cache
-def accumulated(optimizer: OptimizerConfig, steps: int, accumulate: int) -> optax.GradientTransformation:
+def accumulated(
+    optimizer: OptimizerConfig, steps: int, accumulate: int, dtype: str = "float32"
+) -> optax.GradientTransformation:
     """Return the optimiser of a run of `steps` steps, which moves once in `accumulate` of them, by the mean gradient.
+
+    **Arguments:** `dtype`: in which gradients are added up.
 
     **Raises:** as `build_optimizer`.
     """
     if accumulate == 1:
         return build_optimizer(optimizer, steps)
     moving = build_optimizer(optimizer, max(1, steps // accumulate))
-    return optax.MultiSteps(moving, every_k_schedule=accumulate).gradient_transformation()
+    several = optax.MultiSteps(moving, every_k_schedule=accumulate, accumulator_dtype=dtype)
+    return several.gradient_transformation()
 
 
 def _by_layer(optimizer: OptimizerConfig, steps: int) -> optax.GradientTransformation:

@@ -86,6 +86,11 @@ def begin_folder(folder: Path, config: Config) -> None:
     write_json(folder / "environment.json", environment)
 
 
+def continue_folder(folder: Path, config: Config) -> None:
+    """Write the configuration that a run goes on with: it may ask for more epochs than the one it was begun with."""
+    write_text(folder / "config.toml", config.to_toml())
+
+
 def read_run_config(folder: Path) -> Config:
     """Return the configuration that a run was made with.
 
@@ -142,8 +147,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _check_same_run(folder: Path, config: Config) -> None:
     there, here = read_run_config(folder).model_dump(), config.model_dump()
     free = set(_FREE_ON_RESUMING)
-    if config.optimizer.depends_on_length:
-        # The schedule is stretched over the epochs, so another number of them is another run.
+    if config.optimizer.depends_on_length or config.estimator.homeostasis_schedule == "cosine":
+        # A schedule is stretched over the epochs, so another number of them is another run.
         free.remove(("training", "epochs"))
     for section, keys in here.items():
         for key, value in keys.items() if isinstance(keys, dict) else ():

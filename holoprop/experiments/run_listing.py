@@ -136,6 +136,9 @@ def _below(folder: Path) -> list[tuple[Path, bool]]:
         # A link may lead round in a circle.
         if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
             continue
+        # Of a sweep, these are what its workers said.
+        if entry.name == "logs" and (folder / "sweep.json").is_file():
+            continue
         path = Path(entry.path)
         if _is_run(path):
             found.append((path, True))

@@ -8,9 +8,14 @@ import numpy as np
 
 from holoprop.experiments.building import build_experiment, build_network
 from holoprop.experiments.config import Config, parse_config
-from holoprop.experiments.run_folder import RunFolderError, begin_folder, check_folder, write_json, write_text
+from holoprop.experiments.run_folder import (
+    RunFolderError,
+    begin_folder,
+    check_folder,
+    continue_folder,
+    write_json,
+)
 from holoprop.experiments.training import RunResult, examination, fit_options, judged
-from holoprop.train.bookkeeping import CHECKPOINT
 from holoprop.train.loop import ProgressDisplay
 from holoprop.train.seeds import SEED_FOLDER, fit_seeds
 
@@ -94,10 +99,8 @@ def run_seeds(
         experiment.estimator.check(experiment.net)
         dataset = experiment.dataset
         nets = [build_network(each, dataset.image_shape, dataset.classes) for each in configs]
-        if not resume:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-            for each, place in zip(configs, places, strict=True):
-                begin_folder(place, each)
+        for each, place in zip(configs, places, strict=True):
+            (continue_folder if resume else begin_folder)(place, each)
         fits = fit_seeds(
             nets,
             experiment.estimator,
@@ -114,8 +117,6 @@ def run_seeds(
         )
         runs = []
         for each, place, fitted in zip(configs, places, fits, strict=True):
-            if resume:
-                write_text(place / "config.toml", each.to_toml())
             runs.append(judged(each, place, experiment, fitted))
     result = SeedsResult(runs)
     spreads = {"last_test_accuracy": result.last, "best_test_accuracy": result.best, "cosine": result.cosine}

@@ -12,7 +12,7 @@ from holoprop.data.dataset import Split
 from holoprop.experiments.building import Experiment, build_experiment
 from holoprop.experiments.config import Config
 from holoprop.experiments.gradient_check import compare_with_implicit
-from holoprop.experiments.run_folder import begin_folder, check_folder, write_arrays, write_json, write_text
+from holoprop.experiments.run_folder import begin_folder, check_folder, continue_folder, write_arrays, write_json
 from holoprop.network.layered import LayeredNetwork
 from holoprop.train.devices import Devices
 from holoprop.train.evaluation import Evaluation, evaluate
@@ -77,7 +77,7 @@ def run_training(
     - `config`: from `load_config` or `parse_config`.
     - `folder`: the run's own folder, made if need be.
     - `resume`: go on from the folder's checkpoint; the configuration must be the same but for `training.epochs`,
-      `training.log_every`, `training.checkpoint_every` and `training.keep`.
+      `training.log_every`, `training.checkpoint_every`, `training.check_gradient` and `training.keep`.
     - `overwrite`: replace the run that is there.
     - `devices`: how many share each batch; `None`: all that JAX finds, of all processes.
     - `time_limit`: seconds after which training stops, to be resumed.
@@ -97,7 +97,9 @@ def run_training(
         experiment = build_experiment(config)
         experiment.estimator.check(experiment.net)
         Devices.of(devices).check(config.training.batch_size)
-        if first and not resume:
+        if first and resume:
+            continue_folder(folder, config)
+        elif first:
             begin_folder(folder, config)
         result = fit(
             experiment.net,
@@ -115,9 +117,6 @@ def run_training(
             profiler=profiler,
             **fit_options(config, experiment),
         )
-        if first and resume:
-            # More epochs may have been asked for than when the run began.
-            write_text(folder / "config.toml", config.to_toml())
         return judged(config, folder, experiment, result, write=first)
 
 

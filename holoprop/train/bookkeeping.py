@@ -103,6 +103,9 @@ class Bookkeeping:
                 path.unlink(missing_ok=True)
         until = self.step if self._resumed else None
         self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep_until=until, epochs=self.epoch)
+        if self._resumed and self.history and self.history[-1]["step"] == self.step:
+            # The run may have been stopped between this epoch's checkpoint and the copies of it.
+            self._keep(self.history[-1])
 
     def take(self, fetched: list[tuple[int, dict[str, Any]]], seconds: float, *, write: bool) -> dict[str, Any] | None:
         """Add up the metrics of steps taken, as `fetched` by `fetch_metrics`; if so asked, write and return the last.

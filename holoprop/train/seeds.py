@@ -17,8 +17,17 @@ import optax
 
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.network.base import AbstractNetwork
+from holoprop.settling.rest import UnsettledError
 from holoprop.train.arrays import Arrays, checked_arrays
-from holoprop.train.bookkeeping import CHECKPOINT, Bookkeeping, Examine, Test, fetch_metrics, write_checkpoint
+from holoprop.train.bookkeeping import (
+    CHECKPOINT,
+    Bookkeeping,
+    Examine,
+    Test,
+    TrainingError,
+    fetch_metrics,
+    write_checkpoint,
+)
 from holoprop.train.checkpoint import load_checkpoint
 from holoprop.train.devices import Devices
 from holoprop.train.feed import Feed
@@ -74,7 +83,8 @@ def fit_seeds(
 
     **Returns:** a list with a `FitResult` for each seed, what `fit` would return but for rounding.
 
-    **Raises:** as `fit`; also `ValueError` for networks that differ in more than their numbers, or seeds given twice.
+    **Raises:** as `fit`, for whichever run is the first to give cause, and all of them end then; also `ValueError` for
+    networks that differ in more than their numbers, or seeds given twice.
 
     ```python
     nets = [hp.mlp(64, (32,), 10, key=jax.random.key(seed)) for seed in range(5)]
@@ -108,6 +118,8 @@ def fit_seeds(
     several = _Several(runs, states, recipe, Feed.of(*train, batch_size, 0, Devices()), folder)
     if resume:
         several.restore()
+    else:
+        several.forget()
     for run in runs:
         run.open_files()
     evaluation = None if test is None else Test(test, estimator.solver, prepare)
@@ -138,6 +150,11 @@ class _Several:
         for run, own in zip(self.runs, header["runs"], strict=True):
             run.stand_at(own, self.checkpoint)
 
+    def forget(self) -> None:
+        """Take away what former runs left, lest these are resumed as those before their first checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+
     def batches(self) -> Iterator[Any]:
         run = self.run
         begun = run.step - run.epoch * run.steps_per_epoch
@@ -159,7 +176,10 @@ class _Several:
         records = []
         for i, run in enumerate(self.runs):
             own = [(step, {name: values[i] for name, values in each.items()}) for step, each in fetched]
-            records.append(run.take(own, seconds / len(self.runs), write=write))
+            try:
+                records.append(run.take(own, seconds / len(self.runs), write=write))
+            except (TrainingError, UnsettledError) as error:
+                raise type(error)(f"seed {run.seed}, and with it all {len(self.runs)} runs: {error}") from None
         return _mean(records)
 
     def save(self) -> None:

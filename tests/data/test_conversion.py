@@ -84,7 +84,9 @@ def test_images_come_out_as_they_went_in(make: Callable[..., Made], npz: bool) -
     assert np.load(made.arrays / "train-images.npy").shape == (IMAGES, 32, 32, 3)
 
 
-def test_an_unofficial_set_is_refused_unless_it_may_be_any(make: Callable[..., Made]) -> None:
+def test_an_unofficial_set_is_refused_unless_it_may_be_any(
+    make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pickled ones by their checksum, npz by their number; the line names the way out for Python and configurations."""
     made = make()
     line = refusal(lambda: load_dataset("imagenet32"))
@@ -96,6 +98,11 @@ def test_an_unofficial_set_is_refused_unless_it_may_be_any(make: Callable[..., M
     make("npz", npz=True)
     line = refusal(lambda: load_dataset("imagenet32"))
     assert line.startswith("imagenet32 has 1,281,167 training and 50,000 test images, but these files hold 43 and 6; ")
+    # Of the right number, it is told by its colours.
+    source = dataclasses.replace(SOURCES["imagenet32"], train=IMAGES, test=TEST_IMAGES)
+    monkeypatch.setitem(SOURCES, "imagenet32", source)
+    line = refusal(lambda: load_dataset("imagenet32"))
+    assert line.startswith("the training images have the mean [") and "those of imagenet32 have [0.4811, " in line
     assert refusal(lambda: convert_dataset("mnist")) == (
         "mnist needs no conversion: it is read from its files as they are"
     )

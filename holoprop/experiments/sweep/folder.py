@@ -15,6 +15,7 @@ from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.run_folder import FILES, RunFolderError, write_json
 from holoprop.experiments.sweep.grid import Axis
 from holoprop.experiments.sweep.trial import RESULT, Trial
+from holoprop.train.bookkeeping import KEPT
 
 SWEEP = "sweep.json"
 """The file that makes a folder that of a sweep."""
@@ -80,7 +81,7 @@ def read_sweep(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunFolderError(f"{folder} is not the folder of a sweep: it has no {SWEEP}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{path} is damaged ({error}): start the sweep afresh") from None
+        raise RunFolderError(f"{path} is damaged ({error}): delete {folder}, or choose another name") from None
 
 
 def _check_same(folder: Path, axes: Sequence[Axis], trials: Sequence[Trial]) -> None:
@@ -125,9 +126,9 @@ def _remove(folder: Path) -> None:
     for name in trials:
         place = folder / "trials" / name
         (folder / "logs" / f"{name}.log").unlink(missing_ok=True)
-        for file in FILES:
-            if file != "config.toml":
-                (place / file).unlink(missing_ok=True)
+        for path in (*(place / file for file in FILES), *place.glob(f"{KEPT}*")):
+            if path.name != "config.toml":
+                path.unlink(missing_ok=True)
         # A folder with something of somebody else's stays, and stays that of a run.
         if place.is_dir() and [path.name for path in place.iterdir()] in (["config.toml"], []):
             (place / "config.toml").unlink(missing_ok=True)
