@@ -6,11 +6,14 @@ import io
 import os
 import pickle
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from holoprop.data.archive import unpack
 from holoprop.data.cache import available_datasets, fetch_dataset, verify_dataset
 from holoprop.data.cifar import read_cifar_batches
 from holoprop.data.dataset import DataError
@@ -170,6 +173,29 @@ def test_folder_and_archive_hold_the_same(tmp_path: Path, packed, monkeypatch: p
     unpacked = sorted(path.name for path in (tmp_path / "cache" / "cifar-10").rglob("*") if path.is_file())
     assert unpacked == sorted(Path(name).name for name in contents)
     assert not (tmp_path / "cache" / "outside").exists()
+
+
+def test_an_archive_is_unpacked_once_by_whoever_comes_first(
+    tmp_path: Path, packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four at a time, as workers of a sweep are; each waits for the one that unpacks, and none sees half of a file."""
+    x, _, archive = packed
+    (tmp_path / "given" / "cifar-10").mkdir(parents=True)
+    (tmp_path / "given" / "cifar-10" / "cifar-10-python.tar.gz").write_bytes(archive)
+    monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path / "given"))
+    calls = []
+
+    def slowly(*arguments, **options):
+        calls.append(arguments[0])
+        time.sleep(0.2)
+        unpack(*arguments, **options)
+
+    monkeypatch.setattr("holoprop.data.cache.unpack", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: load_dataset("cifar-10").train.images, range(4)))
+    assert len(calls) == 1
+    for images in found:
+        np.testing.assert_array_equal(images, x[:10])
 
 
 def test_damaged_archives_are_refused(tmp_path: Path, packed, monkeypatch: pytest.MonkeyPatch) -> None:

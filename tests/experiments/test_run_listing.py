@@ -41,6 +41,8 @@ def runs(tmp_path: Path, tiny: Tiny) -> Path:
     make_run(tmp_path / "b", tiny("optimizer={name='adam', learning_rate=0.1, options={b1=0.5}}"), [0.95], steps=2)
     make_run(tmp_path / "c", tiny("estimator={name='implicit'}"), [])
     make_run(tmp_path / "sweep" / "d", tiny("training.seed=3"), [0.7, 0.85, 0.85], cosine=None)
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    (tmp_path / "sweep" / "logs").mkdir()
     (tmp_path / "sweep" / "pictures").mkdir()
     (tmp_path / "thesis" / "chapters").mkdir(parents=True)
     (tmp_path / ".hidden").mkdir()

@@ -39,6 +39,12 @@ def test_the_best_epoch_and_the_last_few_stay(problem, tmp_path):
     assert (tmp_path / "best.eqx").read_bytes() == copies[best]
     for epoch in (4, 5):
         assert (tmp_path / f"checkpoint-epoch-{epoch:04d}.eqx").read_bytes() == copies[epoch]
+    # Stopped between an epoch's checkpoint and its copies, it makes up for them.
+    (tmp_path / "checkpoint-epoch-0005.eqx").unlink()
+    (tmp_path / "checkpoint-epoch-0003.eqx").write_bytes(copies[3])
+    problem.fit(epochs=5, folder=tmp_path, test=problem.test, keep=2, resume=True)
+    assert sorted(path.name for path in tmp_path.glob("*.eqx")) == names
+    assert (tmp_path / "checkpoint-epoch-0005.eqx").read_bytes() == copies[5]
     # A run from the beginning takes a former one's away.
     problem.fit(epochs=1, folder=tmp_path)
     assert [path.name for path in tmp_path.glob("*.eqx")] == ["checkpoint.eqx"]
