@@ -14,6 +14,7 @@ from typing import Any
 from holoprop.experiments.config import Config
 from holoprop.experiments.config_error import did_you_mean
 from holoprop.experiments.run_folder import read_run_config
+from holoprop.train.metrics import read_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _read(folder: Path) -> tuple[Config, RunSummary]:
 
 
 def _summary(folder: Path, config: Config) -> RunSummary:
-    records = _read_records(folder / "metrics.jsonl")
+    records = read_records(folder / "metrics.jsonl")
     epochs = [record for record in records if record.get("kind") == "epoch"]
     last: Mapping[str, Any] = epochs[-1] if epochs else {}
     tested = [record for record in epochs if record.get("test_accuracy") is not None]
@@ -193,24 +194,6 @@ def _summary(folder: Path, config: Config) -> RunSummary:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of `metrics.jsonl`; a last line that is not whole was being written when the run was killed."""
-    if not path.is_file():
-        return []
-    records: list[dict[str, Any]] = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        elif number < len(lines):
-            raise ValueError(f"{path} is damaged: line {number} is no record")
-    return records
 
 
 def _read_object(path: Path) -> dict[str, Any]:

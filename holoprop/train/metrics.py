@@ -49,6 +49,27 @@ class MetricsFile:
         return clean
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a `metrics.jsonl`, none if it is not there; a last line that is not whole does not count.
+
+    **Raises:** `ValueError`, one line, if another line is no record.
+    """
+    if not path.is_file():
+        return []
+    records: list[dict[str, Any]] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        elif number < len(lines):
+            raise ValueError(f"{path} is damaged: line {number} is no record")
+    return records
+
+
 @dataclasses.dataclass
 class EpochMeans:
     """Sums over an epoch so far; stored in checkpoints, so that a resumed epoch reports what a straight one does."""

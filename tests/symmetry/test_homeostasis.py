@@ -58,7 +58,7 @@ def test_unbiased(x64, case, form):
     assert values.std(ddof=1) < 0.1 * penalty
     mean = jax.tree.map(lambda *g: sum(g) / len(g), *(draw.gradient for draw in draws))
     agreement = hp.alignment(mean, gradient).total
-    assert agreement.cosine > 0.999 and agreement.relative_error < 0.05
+    assert agreement.cosine > 0.998 and agreement.relative_error < 0.05
 
 
 def test_local_form_is_never_negative(x64, case):

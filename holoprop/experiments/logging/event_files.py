@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from holoprop.experiments.logging.scalars import scalars, training_seconds, written_records
+from holoprop.experiments.logging.scalars import scalars, training_seconds
+from holoprop.train.metrics import read_records
 
 _FLUSH_SECONDS = 10
 
@@ -43,7 +44,7 @@ class EventFiles:
             # To who has read the former files: drop everything from step 0 on.
             start = SessionLog(status=SessionLog.START)
             self.writer.write_event(Event(session_log=start, step=0, wall_time=time.time()))
-        records = written_records(self.folder)
+        records = read_records(self.folder / "metrics.jsonl")
         seconds = training_seconds(records)
         for record, second in zip(records, seconds, strict=True):
             self._write(record, time.time() - (seconds[-1] - second))

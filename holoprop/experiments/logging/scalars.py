@@ -3,8 +3,6 @@
 A run that is resumed has these records as if it had never stopped, so a log that begins with them has them too.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 _NOT_LOGGED = ("kind", "step", "epoch")
@@ -17,12 +15,6 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
         for name, value in record.items()
         if name not in _NOT_LOGGED and isinstance(value, bool | int | float)
     }
-
-
-def written_records(folder: Path) -> list[dict[str, Any]]:
-    """Return the records that a run in `folder` has written so far; none if it has not begun."""
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def training_seconds(records: list[dict[str, Any]]) -> list[float]:

@@ -11,7 +11,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from holoprop.experiments.logging.scalars import scalars, written_records
+from holoprop.experiments.logging.scalars import scalars
+from holoprop.train.metrics import read_records
 
 
 class WeightsAndBiases:
@@ -55,7 +56,7 @@ class WeightsAndBiases:
         except self.wandb.errors.Error as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"Weights & Biases: {reason}; without WANDB_MODE the run stays on this machine") from None
-        for record in written_records(self.folder):
+        for record in read_records(self.folder / "metrics.jsonl"):
             self._write(record)
 
     def step(self, record: dict[str, Any]) -> None:

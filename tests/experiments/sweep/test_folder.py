@@ -80,4 +80,8 @@ def test_a_damaged_sweep_is_one_line(tmp_path: Path, fault: str) -> None:
         fault = json.dumps(whole)
     path.write_text(fault)
     line = refused(tmp_path, overwrite=True)
-    assert line.startswith(f"{path} is damaged (") and line.endswith("): start the sweep afresh") and "\n" not in line
+    assert (
+        line.startswith(f"{path} is damaged (")
+        and line.endswith(f"): delete {tmp_path}, or choose another name")
+        and "\n" not in line
+    )
