@@ -19,8 +19,9 @@ test test-optimised test-cluster: export OPENBLAS_NUM_THREADS ?= 1
 # again without the fusions' own code generator.
 test test-cluster: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
-# Of the gradients those with a published or closed-form value: what the compiler could get wrong shows there.
-NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py estimators.py certificate.py published_vector_field.py)
+# Of the gradients those with a published value, one file for each kind of network: what the compiler could get wrong
+# shows there.
+NUMERICS := $(addprefix tests/gradient/test_,published.py published_convnet.py published_vector_field.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
