@@ -220,7 +220,7 @@ def _obtain(
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process of this machine makes files in the folder.
 
-    **Raises:** `DataError` if it cannot be written.
+    **Raises:** `DataError` if it cannot be made or opened.
     """
     with contextlib.ExitStack() as stack:
         try:

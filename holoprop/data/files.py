@@ -30,7 +30,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 def alone(folder: Path) -> Iterator[None]:
     """Wait until no other process makes files in the folder; the system frees the place of one that is killed.
 
-    **Raises:** `OSError` if the folder cannot be written.
+    **Raises:** `OSError` if the folder cannot be made or opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

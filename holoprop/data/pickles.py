@@ -26,6 +26,7 @@ _USELESS = (
     *("EMPTY_SET", "ADDITEMS", "FROZENSET", "NEXT_BUFFER", "READONLY_BUFFER"),
 )
 _INSTRUCTIONS = frozenset(each.name for each in pickletools.opcodes if each.proto <= 5).difference(_USELESS)
+_OPCODES = {each.code.encode("latin1"): each for each in pickletools.opcodes}
 _TUPLES = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"))
 _MOST_TUPLES = 10_000
 """An array needs five. Nested deeper, hashing one could overflow the interpreter's stack."""
@@ -39,8 +40,11 @@ def read_pickle(content: bytes | mmap.mmap, path: Path) -> Any:
     **Raises:** `DataError`, one line, if it asks for anything else, is truncated or corrupt; nothing of it is run.
     """
     try:
-        _check_instructions(content)
-        return _Unpickler(content).load()
+        with warnings.catch_warnings():
+            # Of escapes in a damaged text that no letter has.
+            warnings.simplefilter("ignore")
+            _check_instructions(content)
+            return _Unpickler(content).load()
     except _RefusedError as refused:
         raise DataError(
             f"{path} asks for {refused}, but a data file holds arrays and plain values only; nothing of it was run: "
@@ -62,12 +66,9 @@ class _RefusedError(Exception):
 
 def _check_instructions(content: bytes | mmap.mmap) -> None:
     """Raise unless every instruction is harmless, whole, and of a cost that the length of the file bounds."""
-    if isinstance(content, mmap.mmap):
-        content.seek(0)
     stored, tuples, before = 0, 0, ""
     stored_tuples: set[int] = set()
-    for instruction, argument, _ in _listed(content):
-        name = instruction.name
+    for name, argument in _listed(content):
         if name not in _INSTRUCTIONS:
             raise _RefusedError(argument.replace(" ", ".") if name in ("INST", "PERSID") else name)
         if name == "GLOBAL" and tuple(argument.split(" ")) not in _ADMITTED:
@@ -90,20 +91,35 @@ def _check_instructions(content: bytes | mmap.mmap) -> None:
         before = name
 
 
-def _listed(content: bytes | mmap.mmap) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
-    with warnings.catch_warnings():
-        # Of escapes in a damaged text that no letter has.
-        warnings.simplefilter("ignore")
-        yield from pickletools.genops(cast(bytes, content))
+def _listed(content: bytes | mmap.mmap) -> Iterator[tuple[str, Any]]:
+    """The instructions up to the last, each with its argument; as `pickletools.genops`, for which text is ASCII."""
+    file = _opened(content)
+    name = ""
+    while name != "STOP":
+        instruction = _OPCODES[file.read(1)]
+        name = instruction.name
+        if name == "STRING":
+            # A line in quotes, with any byte in it; what it says is the unpickler's to read.
+            if not file.readline().endswith(b"\n"):
+                raise EOFError
+            yield name, None
+        else:
+            yield name, instruction.arg and instruction.arg.reader(cast(Any, file))
+
+
+def _opened(content: bytes | mmap.mmap) -> io.BytesIO | mmap.mmap:
+    """A file to be read from its beginning; it gives no more than it has, however much is asked of it."""
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    content.seek(0)
+    return content
 
 
 class _Unpickler(pickle.Unpickler):
     """Python's own, with functions of ours under the names that arrays are pickled with."""
 
     def __init__(self, content: bytes | mmap.mmap) -> None:
-        if isinstance(content, mmap.mmap):
-            content.seek(0)
-        super().__init__(content if isinstance(content, mmap.mmap) else io.BytesIO(content), encoding="bytes")
+        super().__init__(_opened(content), encoding="bytes")
         # What conversions may make: a text that is stored once could be converted over and over.
         self._allowance = 2 * len(content) + 1024
 

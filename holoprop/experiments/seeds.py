@@ -16,6 +16,7 @@ from holoprop.experiments.run_folder import (
     write_json,
 )
 from holoprop.experiments.training import RunResult, examination, fit_options, judged
+from holoprop.train.bookkeeping import CHECKPOINT
 from holoprop.train.loop import ProgressDisplay
 from holoprop.train.seeds import SEED_FOLDER, fit_seeds
 
@@ -99,6 +100,9 @@ def run_seeds(
         experiment.estimator.check(experiment.net)
         dataset = experiment.dataset
         nets = [build_network(each, dataset.image_shape, dataset.classes) for each in configs]
+        if not resume:
+            # Before any folder is begun, lest former runs are resumed in folders that describe these.
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         for each, place in zip(configs, places, strict=True):
             (continue_folder if resume else begin_folder)(place, each)
         fits = fit_seeds(
@@ -115,9 +119,9 @@ def run_seeds(
             progress=progress,
             **fit_options(config, experiment),
         )
-        runs = []
-        for each, place, fitted in zip(configs, places, fits, strict=True):
-            runs.append(judged(each, place, experiment, fitted))
+        runs = [
+            judged(each, place, experiment, fitted) for each, place, fitted in zip(configs, places, fits, strict=True)
+        ]
     result = SeedsResult(runs)
     spreads = {"last_test_accuracy": result.last, "best_test_accuracy": result.best, "cosine": result.cosine}
     summary = {

@@ -23,7 +23,7 @@ def network(numbers, prefix, names=("fc_1", "fc_2", "fc_3")):
 
 
 @pytest.mark.parametrize("complex_throughout", [False, True])
-@pytest.mark.parametrize(("points", "beta"), [(2, 0.5), (4, 0.1), (10, 0.01), (24, 0.5)])
+@pytest.mark.parametrize(("points", "beta"), [(2, 0.5), (4, 0.1), (6, 0.5), (10, 0.01), (24, 0.5)])
 def test_gradient_is_the_published_one(x64, points, beta, complex_throughout):
     # Both take the same 100 + 100 steps of the same map in float64; 1e-6 leaves room for rounding over β = 0.01.
     numbers = np.load(FIXTURE)

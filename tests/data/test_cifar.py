@@ -84,9 +84,10 @@ def test_a_malicious_file_is_refused_and_nothing_is_run(tmp_path: Path, function
 
 def test_arrays_of_objects_and_forged_sizes_are_refused(tmp_path: Path) -> None:
     objects = np.empty(1, object)
-    objects[0] = "x"
-    with pytest.raises(DataError, match=r"asks for an array of '[|]?O"):
-        read(put(tmp_path / "objects", {b"data": objects, b"labels": [0]}))
+    for item, line in ((Malicious(exec, "raise SystemExit"), "__builtin__.exec"), ("x", "an array of '[|]?O")):
+        objects[0] = item
+        with pytest.raises(DataError, match=rf"asks for {line}"):
+            read(put(tmp_path / "objects", {b"data": objects, b"labels": [0]}))
     # A thousand million million rows, and not a byte of them.
     whole = pickle.dumps(images(2, shape=(1, 1, 1)), 2)
     huge = whole.replace(pickle.dumps((2, 1, 1, 1), 2)[2:-3], pickle.dumps((10**15, 1, 1, 1), 2)[2:-3])

@@ -64,8 +64,12 @@ def test_other_contents_are_refused(tmp_path: Path, name: str, data, labels, mor
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
-    for name, line in (("a", "is no whole pickle"), ("a.npz", "is no whole npz file")):
-        (tmp_path / name).write_bytes(b"<html>")
+    for name, content, line in (
+        ("a", b"<html>", "is no whole pickle"),
+        ("a", b"hello", "asks for OBJ, but a data file holds arrays and plain values only"),
+        ("a.npz", b"hello", "is no whole npz file"),
+    ):
+        (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=line), opened(tmp_path / name):
             pass
         with pytest.raises(DataError, match="cannot be read: No such file"), opened(tmp_path / f"no-{name}"):

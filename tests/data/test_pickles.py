@@ -64,7 +64,7 @@ def test_what_is_stored_twice_is_one_object() -> None:
 
 def test_strings_of_python_2_are_bytes() -> None:
     """Oracle: the instructions of Python 2's own writers, by hand."""
-    assert read(b"(dp0\nS'data'\np1\nS'\\x00\\x7f'\np2\ns.") == {b"data": b"\x00\x7f"}
+    assert read(b"(dp0\nS'data'\np1\nS'\\x00\\xff'\np2\ns.") == {b"data": b"\x00\xff"}
     assert read(b"\x80\x02}q\x01(U\x04dataq\x02T\x02\x00\x00\x00\x00\xffq\x03u.") == {b"data": b"\x00\xff"}
 
 

@@ -34,7 +34,7 @@ def error(case, estimator, memory=None):
 
 def test_nearly_as_good_as_the_best_of_many_fixed_circles(x64, case):
     solver = hp.Anderson(tolerance=1e-8)
-    radii = (0.02, 0.05, 0.1, 0.2, 0.5)
+    radii = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
     fixed = [error(case, hp.Holomorphic(4, r, solver=solver, unsettled="keep"))[0] for r in radii]
     found, estimate = error(case, hp.Holomorphic(4, solver=solver, unsettled="keep"))
     assert found < 3 * min(fixed)
@@ -88,7 +88,7 @@ def test_under_noise_the_memory_finds_one_radius_for_the_batch(x64, case):
     def estimator(radius):
         return hp.Holomorphic(4, radius, nudged_solver=NOISY, unsettled="keep")
 
-    fixed = [mean_error(case, estimator(r), range(4))[0] for r in (0.02, 0.1, 0.2, 0.8)]
+    fixed = [mean_error(case, estimator(r), range(4))[0] for r in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)]
     automatic = estimator("auto")
     _, learnt = mean_error(case, automatic, range(10, 16), automatic.init(case[0], 12))
     found, estimate = mean_error(case, automatic, range(20, 24), learnt.memory)

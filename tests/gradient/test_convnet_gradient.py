@@ -6,7 +6,7 @@ import pytest
 
 import holoprop as hp
 
-PLAIN = hp.Alternating(tolerance=1e-11)  # compiles in a fraction of the others' time
+PLAIN = hp.Alternating(tolerance=1e-11)  # compiles in a fraction of the time that others take
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
 
 
@@ -37,7 +37,7 @@ def test_hard_activations_and_max_pooling_fall_short(x64):
     """P1, Figure 4a: whatever β, the non-holomorphic variant stays at 1 − cosine ≥ 1.8e-3 with two points."""
     net, (x, y) = vgg(activation="hard_sigmoid", pooling="max"), batch()
     truth = hp.Implicit(solver=PLAIN, unsettled="keep")(net, x, y)
-    for beta in (0.01, 1.0):
+    for beta in (0.01, 0.1, 1.0):
         estimate = hp.Holomorphic(2, beta, solver=PLAIN, unsettled="keep")(net, x, y)
         assert hp.alignment(estimate.gradient, truth.gradient).total.cosine < 1 - 1.8e-3
     with pytest.raises(ValueError, match="not holomorphic"):
@@ -45,13 +45,14 @@ def test_hard_activations_and_max_pooling_fall_short(x64):
 
 
 def test_residual_connections_are_exact_too(x64):
-    """A residual network: 1 − cosine ≤ 1e-12 in each layer at N = 8."""
+    """A residual network: 1 − cosine ≤ 1e-6 in each layer at N = 4, 1e-12 at N = 8."""
     net = hp.resnet((6, 6, 2), (3, 4), 3, key=jax.random.key(0))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3, 6, 6, 2)), rng.integers(0, 3, 3)
     truth = hp.Implicit(solver=PLAIN)(net, x, y)
-    found = hp.alignment(hp.Holomorphic(8, 0.5, solver=PLAIN)(net, x, y).gradient, truth.gradient)
-    assert min(layer.cosine for layer in found.layers.values()) >= 1 - 1e-12
+    for points, least in ((4, 1 - 1e-6), (8, 1 - 1e-12)):
+        found = hp.alignment(hp.Holomorphic(points, 0.5, solver=PLAIN)(net, x, y).gradient, truth.gradient)
+        assert min(layer.cosine for layer in found.layers.values()) >= least
 
 
 def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64):
@@ -72,7 +73,7 @@ def test_backpropagation_is_the_implicit_gradient_of_a_feed_forward_network(x64)
         hp.Backpropagation()(vgg(), x, y)
 
 
-@pytest.mark.parametrize(("points", "radius"), [(6, "auto"), (2, 0.5)])
+@pytest.mark.parametrize(("points", "radius"), [(10, "auto"), (2, 0.5)])
 def test_a_few_points_at_a_time_give_the_same_in_less_memory(x64, points, radius):
     """Oracle: all points at once. Of `points_per_batch` = 2 some batches are full and one is not."""
     net = hp.mlp(6, (8, 8), 5, key=jax.random.key(1))

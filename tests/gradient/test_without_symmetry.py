@@ -12,7 +12,7 @@ import holoprop as hp
 
 # Plain sweeps compile in half the time, and here they do.
 SOLVER = hp.Alternating(tolerance=1e-13, max_steps=5000)
-POINTS = (4, 8)
+POINTS = (2, 4, 16)
 
 
 class Lateral(hp.AbstractNetwork):
@@ -86,10 +86,7 @@ def error(estimate, reference):
 
 
 def test_exact_at_finite_nudges_where_it_is_corrected(x64, case):
-    """The line of DESIGN §2: the error falls as `r^N`; uncorrected it stays that of asymmetry.
-
-    To 1e-10 and below it falls in `exact-without-symmetry`, tests/experiments/test_reproduce.py.
-    """
+    """The line of DESIGN §2: the error falls as `r^N`, to 1e-10 and below; uncorrected it stays that of asymmetry."""
     net, x, y, radius, exact, forward = case
     corrected = []
     for points in POINTS:
@@ -97,21 +94,23 @@ def test_exact_at_finite_nudges_where_it_is_corrected(x64, case):
         assert float(estimate.certificate.unsettled_share) == 0
         assert estimate.certificate.asymmetry is None
         corrected.append(error(estimate, exact))
+    assert corrected[-1] <= 1e-10
     # Twice the points square the error.
-    assert corrected[1] < min(30 * corrected[0] ** 2, 1e-7)
+    assert corrected[1] < 10 * corrected[0] ** 2
     bias = error(forward, exact)
     assert bias > 0.01
-    plain = error(hp.Holomorphic(8, radius, solver=SOLVER)(net, x, y), exact)
-    assert plain == pytest.approx(bias, rel=1e-6)
+    for points in (2, 16):
+        plain = error(hp.Holomorphic(points, radius, solver=SOLVER)(net, x, y), exact)
+        assert plain == pytest.approx(bias, rel=0.2 if points == 2 else 1e-6)
 
 
 def test_uncorrected_circle_finds_the_response(x64, case):
     """`δ_N` tends to the response of an infinitesimal nudge, layer by layer."""
     net, x, y, radius, _, forward = case
-    estimate = hp.Holomorphic(8, radius, solver=SOLVER)(net, x, y)
+    estimate = hp.Holomorphic(16, radius, solver=SOLVER)(net, x, y)
     for mine, reference in zip(estimate.response, forward.response, strict=True):
-        np.testing.assert_allclose(mine, reference, rtol=0, atol=1e-7 * float(jnp.abs(reference).max()))
-    assert error(estimate, forward) <= 1e-7
+        np.testing.assert_allclose(mine, reference, rtol=0, atol=1e-9 * float(jnp.abs(reference).max()))
+    assert error(estimate, forward) <= 1e-9
 
 
 @pytest.mark.parametrize("solver", [hp.Picard(tolerance=1e-13, max_steps=5000), hp.Anderson(tolerance=1e-13)])
@@ -136,11 +135,7 @@ def test_mixed_precision_settles_the_corrected_phase(x64):
     assert error(estimate, exact) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("case", "estimator"),
-    [("loop", hp.OneSided), ("loop", hp.Centered), ("loop", hp.Stencil), ("convolutional", hp.Centered)],
-    indirect=["case"],
-)
+@pytest.mark.parametrize("estimator", [hp.Centered, hp.Stencil, hp.OneSided])
 def test_real_nudges(x64, case, estimator):
     """Bias O(β) of one nudge, O(β²) of two, O(β⁴) of four: at β = 1e-3 what is left of each is known."""
     net, x, y, _, exact, forward = case
@@ -149,12 +144,13 @@ def test_real_nudges(x64, case, estimator):
     assert error(estimator(beta=1e-3, solver=SOLVER, asymmetry="correct")(net, x, y), exact) < allowed
 
 
-def test_automatic_circle(x64):
+@pytest.mark.parametrize("points", [8, "auto"])
+def test_automatic_circle_and_points(x64, points):
     net = hp.mlp(12, (10, 8, 5), 5, feedback="free", key=jax.random.key(3))
     rng = np.random.default_rng(4)
     x, y = jnp.asarray(rng.random((5, 12))), jnp.asarray(rng.integers(0, 5, 5))
     exact = hp.Implicit(solver=SOLVER)(net, x, y)
-    estimate = hp.Holomorphic(8, solver=SOLVER, asymmetry="correct")(net, x, y)
+    estimate = hp.Holomorphic(points, solver=SOLVER, asymmetry="correct")(net, x, y)
     assert error(estimate, exact) < 1e-7
     assert 0.05 * error(estimate, exact) < float(estimate.certificate.batch_error) < 1e-6
 
@@ -175,24 +171,27 @@ def test_samples_left_out_have_no_say(x64):
 def test_reference_without_nudges_predicts_its_bias_too(x64, case):
     """What `ForwardResponse` is wrong by is asymmetry alone, and its certificate is that of the circle."""
     net, x, y, radius, _, forward = case
-    circle = hp.Holomorphic(8, radius, solver=SOLVER)(net, x, y).certificate.asymmetry
+    circle = hp.Holomorphic(16, radius, solver=SOLVER)(net, x, y).certificate.asymmetry
     np.testing.assert_allclose(forward.certificate.asymmetry, circle, rtol=1e-5)
     np.testing.assert_array_equal(forward.certificate.verdict == hp.Verdict.asymmetric, circle > 0.1)
 
 
-def test_symmetric_networks_in_both_forms(x64):
+@pytest.mark.parametrize("build", [lambda key: hp.mlp(12, (10, 8), 4, key=key), "convnet"], ids=["dense", "conv"])
+def test_symmetric_networks_in_both_forms(x64, build):
     """A potential makes `δ = λ`, so that both forms have one limit, which is the implicit gradient."""
-    net = hp.convnet((8, 8, 2), (4, 6), 4, padding="SAME", key=jax.random.key(1))
+    if build == "convnet":
+        net, shape = hp.convnet((8, 8, 2), (4, 6), 4, padding="SAME", key=jax.random.key(1)), (8, 8, 2)
+    else:
+        net, shape = build(jax.random.key(1)), (12,)
     rng = np.random.default_rng(2)
-    x, y = jnp.asarray(rng.random((4, 8, 8, 2))), jnp.asarray(rng.integers(0, 4, 4))
-    energy = hp.Holomorphic(8, 0.03, solver=SOLVER)(net, x, y)
-    field = hp.Holomorphic(8, 0.03, solver=SOLVER, form="vector-field")(net, x, y)
+    x, y = jnp.asarray(rng.random((4, *shape))), jnp.asarray(rng.integers(0, 4, 4))
+    energy = hp.Holomorphic(16, 0.03, solver=SOLVER)(net, x, y)
+    field = hp.Holomorphic(16, 0.03, solver=SOLVER, form="vector-field")(net, x, y)
     assert energy.response is None and field.response is not None and field.certificate.asymmetry is None
     assert error(field, energy) <= 1e-8
     assert error(field, hp.Implicit(solver=SOLVER)(net, x, y)) <= 1e-8
 
 
-@pytest.mark.parametrize("case", ["loop", "convolutional"], indirect=True)
 def test_oscillation_needs_no_free_phase(x64, case):
     """Response and mean activity from the turning nudge alone; what is left is what `dwell` steps do not settle."""
     net, x, y, radius, _, forward = case
@@ -221,7 +220,7 @@ def test_oscillation_counts_out_who_diverged_in_any_period(x64):
     assert float(whole.loss) == pytest.approx(float(rest.loss), rel=1e-12)
 
 
-@pytest.mark.parametrize("angle", [0.0, 10.0, 60.0, 90.0])
+@pytest.mark.parametrize("angle", [0.0, 10.0, 30.0, 60.0, 90.0])
 def test_certificate_predicts_the_bias_of_asymmetry(x64, angle):
     """Against dense matrices: the predicted relative error of the error vector is right within a factor of 3.
 

@@ -127,8 +127,10 @@ def test_a_sweep_costs_one_product_and_one_transpose_for_each_connection(name, m
 @pytest.mark.parametrize(
     ("name", "solver"),
     [
+        ("softmax", hp.Picard()),
         ("softmax", hp.Alternating()),
         ("residual", hp.Anderson(depth=3, fallback=False)),
+        ("softmax", hp.Anderson()),
     ],
 )
 def test_all_solvers_come_to_the_same_rest(x64, name, solver):
@@ -142,7 +144,7 @@ def test_all_solvers_come_to_the_same_rest(x64, name, solver):
 
 
 @pytest.mark.parametrize("solver", [hp.Alternating(tolerance=1e-2), hp.Anderson(tolerance=1e-2)])
-@pytest.mark.parametrize("name", ["two", "alternate"])
+@pytest.mark.parametrize("name", ["two", "softmax", "alternate"])
 def test_a_nudged_state_that_has_settled_is_at_rest(x64, name, solver):
     """Oracle: the residual itself, on networks whose last layer is nudged hard while the others hardly move.
 
@@ -241,11 +243,13 @@ def test_settling_can_begin_with_a_forward_pass(x64, unchecked):
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "window"),
     [
+        ((8, 8), (3, 3), 1, "SAME", 2),
         ((4, 4), (3, 3), 1, "VALID", 2),
         ((9, 7), (3, 2), 1, "SAME", 2),
         ((11, 12), (2, 3), 2, "VALID", 2),
         ((9, 10), (3, 3), 2, "SAME", 3),
         ((12, 12), (1, 1), 1, "SAME", 3),
+        ((24, 24), (3, 3), 2, "VALID", 2),
     ],
 )
 def test_the_mean_of_windows_is_taken_into_the_kernel(size, kernel, stride, padding, window, x64, unchecked):

@@ -51,20 +51,20 @@ def test_unbiased(x64, case, form):
     net, x, rest, penalty, gradient = case
     draws = [
         hp.homeostasis(net, rest, x, samples=100, key=jax.random.fold_in(jax.random.key(4), k), form=form)
-        for k in range(8)
+        for k in range(20)
     ]
     values = np.array([float(draw.penalty) for draw in draws])
     assert abs(values.mean() - penalty) < 4 * values.std(ddof=1) / np.sqrt(len(values))
     assert values.std(ddof=1) < 0.1 * penalty
     mean = jax.tree.map(lambda *g: sum(g) / len(g), *(draw.gradient for draw in draws))
     agreement = hp.alignment(mean, gradient).total
-    assert agreement.cosine > 0.998 and agreement.relative_error < 0.05
+    assert agreement.cosine > 0.999 and agreement.relative_error < 0.05
 
 
 def test_local_form_is_never_negative(x64, case):
     """It is a sum of squares, where the other is a difference that a single ε may take below 0."""
     net, x, rest, _, _ = case
-    keys = jax.random.split(jax.random.key(5), 6)
+    keys = jax.random.split(jax.random.key(5), 20)
     assert min(float(hp.homeostasis(net, rest, x, samples=1, key=key).penalty) for key in keys) > 0
 
 
