@@ -86,8 +86,8 @@ def run_training(
     **Returns:** a `RunResult`.
 
     **Raises:** `RunFolderError`, `DataError`, `CheckpointError` and `ValueError`, one line each, before anything in the
-    folder is touched but those keys of `config.toml`; `TrainingError` when a loss is not finite; `StoppedError` when training was asked to stop, or its
-    time was up; `OSError` from the file system.
+    folder is touched but those keys of `config.toml`; `TrainingError` when a loss is not finite; `StoppedError` when
+    training was asked to stop, or its time was up; `OSError` from the file system.
     """
     folder = Path(folder)
     first = jax.process_index() == 0
