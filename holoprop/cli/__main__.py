@@ -2,4 +2,6 @@
 
 from holoprop.cli import main
 
-main()
+# Worker processes import this module under another name.
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """Commands that study something and draw it: reproduce, map, resistor; and whom to cite."""
 
+import functools
 import math
 import sys
 from pathlib import Path
@@ -45,9 +46,16 @@ def reproduce(
     scale: Annotated[str, typer.Option(help="smoke (seconds), small (minutes) or paper (as published).")] = "small",
     folder: Annotated[Path, typer.Option(help="Where outcomes go, in a folder reproduce.")] = Path("runs"),
     seed: Annotated[int | None, typer.Option(help="Of what is drawn at random; default: the experiment's own.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Training runs at a time, where one experiment has several; default: one for each CPU core."),
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show what there is, and what each needs.")] = False,
 ) -> None:
-    """Run a published experiment, check it against the expected outcome, and draw its figure."""
+    """Run a published experiment, check it against the expected outcome, and draw its figure.
+
+    Interrupted, it goes on where it stopped when the same command is given again: runs that are done are kept.
+    """
     from holoprop.experiments.reproduce.registry import EXPERIMENTS, find_experiment
 
     if listed or name is None:
@@ -62,7 +70,7 @@ def reproduce(
     counts = {"reproduced": 0, "failed": 0, "data absent": 0}
     for experiment in chosen:
         own = seed if experiment.draws or name != "all" else None
-        counts[_reproduce(experiment.name, scale, folder, own, alone=name != "all")] += 1
+        counts[_reproduce(experiment.name, scale, folder, own, workers, alone=name != "all")] += 1
     if name == "all":
         print(", ".join(f"{count} {word}" for word, count in counts.items()))
     if counts["failed"]:
@@ -141,16 +149,35 @@ def cite(
     )
 
 
-def _reproduce(name: str, scale: str, folder: Path, seed: int | None, *, alone: bool) -> str:
+def _tell(name: str, text: str) -> None:
+    print(f"{name}: {text}", file=sys.stderr, flush=True)
+
+
+def _workers() -> int:
+    """As many as there are cores; an accelerator does one thing at a time."""
+    import jax
+
+    from holoprop.experiments.cores import available_cores
+
+    return available_cores() if jax.default_backend() == "cpu" else 1
+
+
+def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: int | None, *, alone: bool) -> str:
     """Run one experiment, print its claims, and return how it ended."""
     from holoprop.data.dataset import DataError
     from holoprop.experiments.reproduce.registry import run_experiment
-    from holoprop.experiments.reproduce.storing import write_outcome
+    from holoprop.experiments.reproduce.storing import parts_folder, write_outcome
     from holoprop.report.reproduction.page import number, write_outcome_page
 
+    place = folder / "reproduce" / scale / name
     try:
         outcome = run_experiment(
-            name, scale, seed=seed, progress=lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
+            name,
+            scale,
+            seed=seed,
+            progress=functools.partial(_tell, name),
+            folder=parts_folder(place),
+            workers=_workers() if workers is None else workers,
         )
     except DataError as error:
         if alone:
@@ -161,7 +188,6 @@ def _reproduce(name: str, scale: str, folder: Path, seed: int | None, *, alone: 
     for claim in outcome.claims:
         verdict = "pass" if claim.holds else "FAIL"
         print(f"{verdict}  {claim.text}: {number(claim.value)} {claim.relation} {number(claim.limit)}")
-    place = folder / "reproduce" / scale / name
     write_outcome(place, outcome)
     print(f"page  {write_outcome_page(outcome, place / f'{name}.html')}")
     return "reproduced" if outcome.reproduced else "failed"

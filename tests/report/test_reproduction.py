@@ -85,12 +85,13 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
             "corrected": 10.0 ** -(points / 1.5 + np.arange(3)[:, None]),
             "plain": np.full((3, 3), 0.4),
         }
-    if name.startswith("gep-fig"):
-        runs = (2, 3, 2) if name == "gep-fig3" else (4, 2)  # algorithms, angles, seeds; or ways to train, seeds
+    if name.startswith("jacobian-fig"):
+        runs = (2, 3, 2) if name == "jacobian-fig3" else (4, 2)  # algorithms, angles, seeds; or ways to train, seeds
         error = rng.uniform(10, 30, (*runs, 4))
         error[..., 0] = np.nan
         return {
             "angles": np.array([0, 45, 90]),
+            "kinds": np.array(["generalised", "homeostasis 1", "corrected", "exact"]),
             "error": error,
             "angle": rng.uniform(0, 90, (*runs, 4)),
             "measure": rng.uniform(0.5, 1, (*runs, 4)),

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_batch, draw_hidden
 from holoprop.experiments.reproduce.exact_reference import exact_gradient_near, in_precision
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson

@@ -16,7 +16,7 @@ from holoprop.experiments.building import build_experiment
 from holoprop.experiments.reproduce.automatic_circle import P1_RADIUS
 from holoprop.experiments.reproduce.exact_reference import exact_gradient_near
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.experiments.sources import load_config
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.holomorphic import Holomorphic

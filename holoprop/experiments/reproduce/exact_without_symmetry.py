@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.implicit import ForwardResponse, Implicit

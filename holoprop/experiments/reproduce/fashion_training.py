@@ -1,14 +1,14 @@
 """P2's training runs on Fashion-MNIST without weight symmetry, and what is measured after each epoch."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 import optax
 
 from holoprop.data.loading import load_dataset
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Arrays, Report
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.implicit import ForwardResponse, Implicit
 from holoprop.network.layered import LayeredNetwork
@@ -65,7 +65,7 @@ def course_of(
     epochs: int,
     seed: int,
     report: Report,
-) -> dict[str, np.ndarray]:
+) -> Arrays:
     """Train and return what was measured before the first epoch and after each, by name.
 
     **Returns:** `(epochs + 1,)`: `error` of the test samples in percent, NaN at first, `angle` of the feedback in
@@ -76,6 +76,7 @@ def course_of(
 
     def examine(net: LayeredNetwork) -> dict[str, float | None]:
         measured.append(_measure(net, data))
+        report(f"epoch {len(measured) - 1} of {epochs}, symmetry measure {measured[-1]['measure']:.3f}")
         return {}
 
     history = fit(
@@ -109,7 +110,12 @@ def _measure(net: LayeredNetwork, data: Data) -> dict[str, object]:
     }
 
 
-def stacked(courses: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def samples(train: int | None, test: int | None) -> str:
+    """Return how many samples `Data.load` takes, in words."""
+    return f"{'all' if train is None else train} training and {'all' if test is None else test} test samples"
+
+
+def stacked(courses: Sequence[Arrays]) -> Arrays:
     """Return the courses of several runs, each quantity with a leading axis of runs."""
     return {name: np.stack([course[name] for course in courses]) for name in courses[0]}
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.experiments.reproduce.toy import fc2, relative_error, toy_gradient, toy_network
 from holoprop.gradient.contour import whole_circle
 from holoprop.gradient.finite_difference import OneSided

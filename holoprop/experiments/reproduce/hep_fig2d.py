@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.experiments.reproduce.toy import toy_gradient, toy_network
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.certificate import Verdict

@@ -13,7 +13,7 @@ import numpy as np
 
 from holoprop.experiments.reproduce.mnist_sample import BATCH, exact_estimate, first_images, published_network
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.finite_difference import OneSided
 from holoprop.gradient.oscillation import Oscillation

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from holoprop.experiments.reproduce.mnist_sample import BATCH, exact_estimate, first_images, published_network
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Report
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.estimate import Estimate
 from holoprop.gradient.finite_difference import OneSided

@@ -4,12 +4,11 @@ import dataclasses
 import importlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale, is_scale
+from holoprop.experiments.reproduce.runner import Report, Runner, silent
 from holoprop.experiments.run_folder import describe_environment
-
-Report = Callable[[str], None]
-"""Told a line now and then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Experiment:
 
     **Attributes:** `name`; `title`: one line that says what it shows; `source`: of what is expected; `data`: the data
     set that it needs, or `None`; `minutes`: about how long it takes on two cores, by scale; `module` and `function`:
-    what computes it, `function(scale, seed, report) → Findings`; `draws`: whether anything is drawn at random.
+    what computes it, `function(scale, seed, runner) → Findings`; `draws`: whether anything is drawn at random.
     """
 
     name: str
@@ -30,7 +29,7 @@ class Experiment:
     function: str = "run"
     draws: bool = True
 
-    def load(self) -> Callable[[Scale, int | None, Report], Findings]:
+    def load(self) -> Callable[[Scale, int | None, Runner], Findings]:
         """Import what computes the experiment, and return it."""
         return getattr(importlib.import_module(f"{__package__}.{self.module}"), self.function)
 
@@ -117,29 +116,29 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "exact_without_symmetry",
     ),
     Experiment(
-        "gep-fig3",
+        "jacobian-fig3",
         "The angle of the feedback: what it does to exact learning and to generalised EP",
         "P2 (arXiv 2309.02214), Fig. 3",
         "fashion-mnist",
         _minutes(1.0, 15.0, 3000.0),
-        "gep_fig3",
+        "jacobian_fig3",
     ),
     Experiment(
-        "gep-fig4ad",
+        "jacobian-fig4ad",
         "Homeostasis and correction of networks with random feedback",
         "P2 (arXiv 2309.02214), Fig. 4a–d",
         "fashion-mnist",
         _minutes(1.5, 60.0, 800.0),
-        "gep_fig4",
+        "jacobian_fig4",
         "run_reciprocal",
     ),
     Experiment(
-        "gep-fig4eh",
+        "jacobian-fig4eh",
         "Homeostasis and correction of a loop without reciprocal edges",
         "P2 (arXiv 2309.02214), Fig. 4e–h",
         "fashion-mnist",
         _minutes(1.5, 60.0, 800.0),
-        "gep_fig4",
+        "jacobian_fig4",
         "run_loop",
     ),
 )
@@ -157,15 +156,22 @@ def find_experiment(name: str) -> Experiment:
 
 
 def run_experiment(
-    name: str, scale: str = "small", *, seed: int | None = None, progress: Report | None = None
+    name: str,
+    scale: str = "small",
+    *,
+    seed: int | None = None,
+    progress: Report = silent,
+    folder: Path | None = None,
+    workers: int = 1,
 ) -> Outcome:
     """Run an experiment and return its outcome, claims that fail included.
 
     **Arguments:** `scale`: `smoke`, `small` or `paper`; `seed`: of what is drawn at random, by default the published
-    one; `progress`: told a line now and then.
+    one; `progress`: told a line now and then; `folder`: where an experiment of several runs keeps those that are done,
+    to go on from there if it is interrupted; `workers`: so many of its runs at a time (see `Runner`).
 
-    **Raises:** `ValueError` for an unknown name or scale, a negative seed, or any for an experiment that draws nothing;
-    `DataError` if the data set is absent.
+    **Raises:** `ValueError` for an unknown name or scale, no worker, a negative seed, or any for an experiment that
+    draws nothing; `DataError` if the data set is absent; `ChildProcessError` if a worker process is killed.
     """
     experiment = find_experiment(name)
     if seed is not None and not experiment.draws:
@@ -174,8 +180,8 @@ def run_experiment(
         raise ValueError(f"seed must not be negative, got {seed}")
     if not is_scale(scale):
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    begun = time.perf_counter()
-    found = experiment.load()(scale, seed, progress or (lambda _: None))
+    runner, begun = Runner(progress, folder, workers), time.perf_counter()
+    found = experiment.load()(scale, seed, runner)
     return Outcome(
         name=name,
         title=experiment.title,

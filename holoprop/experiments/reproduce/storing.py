@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ from holoprop.experiments.reproduce.outcome import Claim, Outcome, Table
 from holoprop.experiments.run_folder import write_arrays, write_json
 
 
+def parts_folder(folder: Path) -> Path:
+    """Return where the parts of an experiment lie until its outcome is there (see `Runner`)."""
+    return folder / "parts"
+
+
 def write_outcome(folder: Path, outcome: Outcome) -> Path:
     """Write an outcome into `folder`, which is made if need be, and return the path of its JSON file.
+
+    Its parts are in it, and are removed.
 
     **Raises:** `OSError` from the file system.
     """
@@ -27,6 +35,7 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
     write_arrays(folder / "arrays.npz", outcome.arrays)
     write_json(folder / "outcome.json", whole)
+    shutil.rmtree(parts_folder(folder), ignore_errors=True)
     return folder / "outcome.json"
 
 

@@ -6,7 +6,6 @@ minutes of training, starting Python costs a few seconds.
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -16,10 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from holoprop.experiments.cores import available_cores, shared_environment
 from holoprop.experiments.sweep.trial import Ending, Trial
-
-_THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Where JAX and NumPy's libraries look for the number of threads."""
 
 
 class LocalEngine:
@@ -32,7 +29,7 @@ class LocalEngine:
         """
         if workers is not None and workers < 1:
             raise ValueError(f"--workers must be at least 1, got {workers}")
-        self.workers = workers or _cores()
+        self.workers = workers or available_cores()
         self._ended: queue.SimpleQueue[tuple[Trial, Ending]] = queue.SimpleQueue()
         self._lock, self._stopping = threading.Lock(), False
         self._running: set[subprocess.Popen] = set()
@@ -68,12 +65,7 @@ class LocalEngine:
 
     def environment(self) -> dict[str, str]:
         """Return a worker's environment: its share of cores and of an accelerator's memory, where none was chosen."""
-        threads = str(max(1, _cores() // self.workers))
-        share: dict[str, str] = dict.fromkeys(_THREADS, threads)
-        if self.workers > 1:
-            # JAX by default takes three quarters of an accelerator for the first process that comes.
-            share["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / self.workers:.3f}"
-        return {**share, **os.environ}
+        return shared_environment(self.workers)
 
     def _supervise(self, trial: Trial, folder: Path, tries: int) -> None:
         try:
@@ -135,7 +127,3 @@ def _close(process: subprocess.Popen) -> None:
     assert process.stdin is not None
     with contextlib.suppress(OSError):  # what was still to be written has nobody to read it
         process.stdin.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,12 +14,12 @@ from holoprop.report.reproduction import (
     automatic_circle_mnist,
     calibration,
     exact_without_symmetry,
-    gep_fig3,
-    gep_fig4,
     hep_fig2c,
     hep_fig2d,
     hep_fig3ab,
     hep_fig3c,
+    jacobian_fig3,
+    jacobian_fig4,
 )
 from holoprop.report.reproduction.picture import Picture
 from holoprop.report.wording import date, duration, scientific, shown
@@ -34,9 +34,9 @@ _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
     "automatic-circle": automatic_circle.pictures,
     "automatic-circle-mnist": automatic_circle_mnist.pictures,
     "exact-without-symmetry": exact_without_symmetry.pictures,
-    "gep-fig3": gep_fig3.pictures,
-    "gep-fig4ad": gep_fig4.pictures,
-    "gep-fig4eh": gep_fig4.pictures,
+    "jacobian-fig3": jacobian_fig3.pictures,
+    "jacobian-fig4ad": jacobian_fig4.pictures,
+    "jacobian-fig4eh": jacobian_fig4.pictures,
 }
 
 

@@ -9,9 +9,17 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.fashion_training import BATCH, Data, course_of, exact, infinitesimal, stacked
+from holoprop.experiments.reproduce.fashion_training import (
+    BATCH,
+    Data,
+    course_of,
+    exact,
+    infinitesimal,
+    samples,
+    stacked,
+)
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.registry import Report
+from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.network.build import mlp
 
 ALGORITHMS = ("exact", "generalised")
@@ -24,37 +32,43 @@ _SIZES: dict[Scale, tuple[tuple[int, ...], int, int | None, int | None, int, tup
 """Angles, epochs, training and test samples, seeds, layers."""
 
 
-def run(scale: Scale, seed: int | None, report: Report) -> Findings:
-    """Train one network for each angle, algorithm and seed; arrays are `(algorithms, angles, seeds, epochs + 1, …)`."""
+def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
+    """Train one network for each algorithm, angle and seed; arrays are `(algorithms, angles, seeds, epochs + 1, …)`."""
     angles, epochs, train, test, seeds, layers = _SIZES[scale]
-    data, first = Data.load(train, test), 0 if seed is None else seed
-    optimizer = optax.sgd(0.01, momentum=0.9)
-    every = []
-    for algorithm in ALGORITHMS:
-        estimator = exact() if algorithm == "exact" else infinitesimal()
-        for angle in angles:
-            courses = []
-            for each in range(first, first + seeds):
-                key = jax.random.key(each)
-                net = mlp(784, layers, 10, feedback="free", angle=float(angle), key=key)
-
-                def tell(line: str, begin: str = f"{algorithm}, {angle} degrees, seed {each}") -> None:
-                    report(f"{begin}: {line}")
-
-                courses.append(course_of(net, estimator, optimizer, data, epochs=epochs, seed=each, report=tell))
-            every.append(stacked(courses))
-    arrays = {
-        name: np.stack([course[name] for course in every]).reshape(len(ALGORITHMS), len(angles), *every[0][name].shape)
-        for name in every[0]
-    }
+    first = 0 if seed is None else seed
+    every = runner.parts(
+        train_one,
+        [
+            {"algorithm": algorithm, "angle": angle, "seed": each, "scale": scale}
+            for algorithm in ALGORITHMS
+            for angle in angles
+            for each in range(first, first + seeds)
+        ],
+    )
+    shape = (len(ALGORITHMS), len(angles), seeds)
+    arrays = {name: values.reshape(*shape, *values.shape[1:]) for name, values in stacked(every).items()}
     arrays["angles"] = np.array(angles)
     settings = {
         "network": f"784-{'-'.join(map(str, layers))}, sigmoid(4z − 2), 10×10 readout, feedback of its own",
-        "data": f"Fashion-MNIST, {len(data.train[1])} training and {len(data.test[1])} test samples",
+        "data": f"Fashion-MNIST, {samples(train, test)}",
         "training": f"{epochs} epochs, batches of {BATCH}, SGD 0.01, momentum 0.9",
         "seeds": f"{first} … {first + seeds - 1}" if seeds > 1 else str(first),
     }
     return Findings(settings, _claims(arrays), [_table(arrays)], arrays)
+
+
+def train_one(report: Report, *, algorithm: str, angle: int, seed: int, scale: Scale) -> Arrays:
+    """Train one network, and return its course."""
+    _, epochs, train, test, _, layers = _SIZES[scale]
+    return course_of(
+        mlp(784, layers, 10, feedback="free", angle=float(angle), key=jax.random.key(seed)),
+        exact() if algorithm == "exact" else infinitesimal(),
+        optax.sgd(0.01, momentum=0.9),
+        Data.load(train, test),
+        epochs=epochs,
+        seed=seed,
+        report=lambda line: report(f"{algorithm}, {angle} degrees, seed {seed}: {line}"),
+    )
 
 
 def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
@@ -101,6 +115,7 @@ def _table(arrays: dict[str, np.ndarray]) -> Table:
                     f"{np.nanmin(error, 1).mean():.2f}",
                     *(f"{cosine:.3f}" for cosine in arrays["alignment"][a, k, :, -1].mean(0)),
                     f"{100 * arrays['unsettled'][a, k].max():.2f} %",
+                    f"{arrays['seconds'][a, k].mean() / 60:.1f}",
                 )
             )
     layers = arrays["alignment"].shape[-1]
@@ -112,6 +127,7 @@ def _table(arrays: dict[str, np.ndarray]) -> Table:
         "best (%)",
         *(f"cosine, layer {layer + 1}" for layer in range(layers)),
         "most unsettled",
+        "minutes",
     )
     return Table(
         "After training: feedback angle in degrees, test error, cosine of response and error vector", columns, rows

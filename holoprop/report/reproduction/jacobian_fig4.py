@@ -1,10 +1,9 @@
-"""Pictures of `gep-fig4ad` and `gep-fig4eh`: test error, symmetry and alignment over training, in four ways."""
+"""Pictures of `jacobian-fig4ad` and `jacobian-fig4eh`: test error, symmetry and alignment by way of training."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from holoprop.experiments.reproduce.gep_fig4 import RUNS
 from holoprop.experiments.reproduce.outcome import Outcome
 from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
 from holoprop.report.reproduction.picture import SERIES, Picture
@@ -12,19 +11,19 @@ from holoprop.report.reproduction.picture import SERIES, Picture
 
 def pictures(outcome: Outcome) -> list[Picture]:
     """Return test error, symmetry measure and alignment layer by layer."""
-    arrays = outcome.arrays
+    arrays, kinds = outcome.arrays, outcome.arrays["kinds"].tolist()
     layers = arrays["alignment"].shape[-1]
     return [
         Picture(
-            _course(arrays["error"], "test error (%)"),
+            _course(kinds, arrays["error"], "test error (%)"),
             "error",
             "test error over training",
             "Test error, mean over seeds, shaded from the lowest to the highest: generalised EP, the same with "
-            "homeostasis, the corrected circle, and learning with the exact gradient (dashed). The last two should be "
-            "alike.",
+            "homeostasis of so much weight, the corrected circle, and learning with the exact gradient (dashed). The "
+            "last two should be alike.",
         ),
         Picture(
-            _course(arrays["measure"], "symmetry ‖S‖/(‖S‖ + ‖A‖)"),
+            _course(kinds, arrays["measure"], "symmetry ‖S‖/(‖S‖ + ‖A‖)"),
             "measure",
             "symmetry measure over training",
             "How symmetric the Jacobian of the vector field is; 1: entirely. Homeostasis drives it up, learning alone "
@@ -32,7 +31,7 @@ def pictures(outcome: Outcome) -> list[Picture]:
         ),
         *(
             Picture(
-                _course(arrays["alignment"][..., layer], "cosine of response and error"),
+                _course(kinds, arrays["alignment"][..., layer], "cosine of response and error"),
                 f"alignment-{layer + 1}",
                 f"cosine of response and error vector of layer {layer + 1} over training",
                 f"Layer {layer + 1}: cosine of the network's plain response and the true error vector. It rises with "
@@ -43,16 +42,16 @@ def pictures(outcome: Outcome) -> list[Picture]:
     ]
 
 
-def _course(values: np.ndarray, label: str) -> Figure:
-    """Draw `(runs, seeds, epochs + 1)` over the epochs."""
+def _course(kinds: list[str], values: np.ndarray, label: str) -> Figure:
+    """Draw `(kinds, seeds, epochs + 1)` over the epochs."""
     epochs = np.arange(values.shape[-1])
     with house_style():
         figure, axes = new_axes("epoch", label, height=3.4)
-        for k, run in enumerate(RUNS):
-            _line(axes, epochs, values[k], run, *SERIES[k])
+        for k, kind in enumerate(kinds):
+            _line(axes, epochs, values[k], kind, *SERIES[k])
         axes.set_xlim(0, epochs[-1])
         axes.set_xticks(epochs[:: max(1, len(epochs) // 10)])
-        legend_above(axes, columns=4)
+        legend_above(axes, columns=4 if len(kinds) == 4 else 3)
     return figure
 
 

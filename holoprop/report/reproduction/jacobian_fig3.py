@@ -1,9 +1,9 @@
-"""Pictures of `gep-fig3`: alignment of error vectors and angle of the feedback, by the angle at which it began."""
+"""Pictures of `jacobian-fig3`: alignment of error vectors and angle of the feedback, by the angle at which it began."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from holoprop.experiments.reproduce.gep_fig3 import ALGORITHMS
+from holoprop.experiments.reproduce.jacobian_fig3 import ALGORITHMS
 from holoprop.experiments.reproduce.outcome import Outcome
 from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
 from holoprop.report.reproduction.picture import SERIES, Picture

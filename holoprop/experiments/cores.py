@@ -1,0 +1,24 @@
+"""The cores of this machine, and how worker processes share them."""
+
+import os
+
+_THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Where JAX and NumPy's libraries look for the number of threads."""
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_environment(workers: int) -> dict[str, str]:
+    """Return the environment of one of so many workers: its share of cores and of an accelerator's memory.
+
+    What this process was told by its own environment stands.
+    """
+    threads = str(max(1, available_cores() // workers))
+    share: dict[str, str] = dict.fromkeys(_THREADS, threads)
+    if workers > 1:
+        # JAX by default takes three quarters of an accelerator for the first process that comes.
+        share["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / workers:.3f}"
+    return {**share, **os.environ}

@@ -1,0 +1,91 @@
+"""Parts of experiments. Oracle: the same numbers by hand, and a log of what was computed."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holoprop.experiments.reproduce.runner import Report, Runner, part_name
+
+
+def square(report: Report, *, number: int, log: str) -> dict[str, np.ndarray]:
+    """A part that leaves a line in a file."""
+    with Path(log).open("a") as file:
+        file.write(f"{number} {os.getpid()}\n")
+    report(f"squared {number}")
+    return {"square": np.array([number**2])}
+
+
+def square_of_few(report: Report, *, number: int, log: str) -> dict[str, np.ndarray]:
+    """The same, which a two is too much for."""
+    if number == 2:
+        raise ValueError("two is too many")
+    return square(report, number=number, log=log)
+
+
+def die(report: Report, *, number: int) -> dict[str, np.ndarray]:
+    """What the kernel does to a process that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def _settings(tmp_path: Path, count: int) -> list[dict[str, object]]:
+    return [{"number": number, "log": str(tmp_path / "log")} for number in range(count)]
+
+
+def _computed(tmp_path: Path) -> list[int]:
+    return sorted(int(line.split()[0]) for line in (tmp_path / "log").read_text().splitlines())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parts_come_in_their_order_and_are_computed_once(workers: int, tmp_path: Path) -> None:
+    settings = _settings(tmp_path, 4)
+    for _ in range(2):
+        found = Runner(folder=tmp_path / "parts", workers=workers).parts(square, settings)
+        assert [part["square"].tolist() for part in found] == [[0], [1], [4], [9]]
+        assert all(float(part["seconds"]) > 0 for part in found)
+    assert _computed(tmp_path) == [0, 1, 2, 3]
+    own = str(os.getpid())
+    assert all((line.split()[1] == own) is (workers == 1) for line in (tmp_path / "log").read_text().splitlines())
+
+
+def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    heard: list[str] = []
+    runner = Runner(heard.append, tmp_path / "parts")
+    settings = _settings(tmp_path, 4)
+    runner.parts(square, settings[:3])
+    (tmp_path / "parts" / f"{part_name(square, settings[1])}.npz").write_bytes(b"PK half a file")
+    heard.clear()
+    found = runner.parts(square, settings)
+    assert [int(part["square"][0]) for part in found] == [0, 1, 4, 9]
+    assert _computed(tmp_path) == [0, 1, 1, 2, 3]
+    assert heard[0].endswith("is damaged and is computed again") and "2 of 4 parts are done already" in heard
+    # Another function of the same settings is another part.
+    assert part_name(square, settings[0]) != part_name(square_of_few, settings[0])
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        Runner().parts(square, _settings(tmp_path, 2))
+    assert _computed(tmp_path) == [0, 0, 1, 1] and [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_part_that_fails_takes_nothing_with_it(workers: int, tmp_path: Path) -> None:
+    runner, settings = Runner(folder=tmp_path / "parts", workers=workers), _settings(tmp_path, 4)
+    with pytest.raises(ValueError, match="two is too many"):
+        runner.parts(square_of_few, settings)
+    kept = len(list((tmp_path / "parts").iterdir()))
+    assert kept == len(_computed(tmp_path)) >= 2
+
+
+def test_a_killed_worker_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ChildProcessError, match=r"worker process was killed.* fewer --workers; what is done is kept"):
+        Runner(folder=tmp_path / "parts", workers=2).parts(die, [{"number": 0}, {"number": 1}])
+
+
+def test_workers_must_be_some() -> None:
+    with pytest.raises(ValueError, match="--workers must be at least 1, got 0"):
+        Runner(workers=0)
