@@ -19,14 +19,10 @@ import numpy as np
 from jaxtyping import Int32, Shaped, UInt8
 
 from holoprop.data.dataset import DataError
-
-# No published set comes near; what claims more is a forged header or a decompression bomb.
-MAX_BYTES = 2**31
+from holoprop.data.limits import DEFLATE_RATIO, MAX_BYTES
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
-# Two deflated bits stand for at most 258 bytes, so no stream grows by more than 1032 : 1.
-_DEFLATE_RATIO = 1032
 # Every NumPy has room for as many; the published sets have 1 or 3.
 _MAX_DIMENSIONS = 32
 _FETCH_AGAIN = "fetch it again"
@@ -52,7 +48,7 @@ def read_idx(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "..."]:
             if not zipped:
                 return _parse(raw, path, size)
             with gzip.GzipFile(fileobj=raw) as file:
-                return _parse(file, path, size * _DEFLATE_RATIO)
+                return _parse(file, path, size * DEFLATE_RATIO)
     except EOFError:
         raise DataError(f"{path} is truncated: its gzip stream breaks off; {_FETCH_AGAIN}") from None
     except (zlib.error, gzip.BadGzipFile) as error:

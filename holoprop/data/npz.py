@@ -24,12 +24,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from holoprop.data.dataset import DataError
+from holoprop.data.limits import DEFLATE_RATIO, MAX_BYTES
 
-# No batch of a published set comes near; what claims more is a forged header or a bomb.
-MAX_BYTES = 2**31
-
-# Two deflated bits stand for at most 258 bytes, so no stream grows by more than 1032 : 1.
-_DEFLATE_RATIO = 1032
 _MOST_ARRAYS = 64
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
@@ -137,7 +133,7 @@ class Npz:
                 "that are read"
             )
         packed = min(entry.compress_size, self._size)
-        most = packed if entry.compress_type == zipfile.ZIP_STORED else packed * _DEFLATE_RATIO
+        most = packed if entry.compress_type == zipfile.ZIP_STORED else packed * DEFLATE_RATIO
         if entry.file_size != 10 + length + expected or entry.file_size > most:
             raise DataError(
                 f"{self.path} claims {expected:,} bytes for {name!r} (shape {shape}), but holds other than that; "

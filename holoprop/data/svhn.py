@@ -15,12 +15,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from holoprop.data.dataset import DataError
-
-# The largest published file, with the extra digits, unzips to 1.6 GB.
-MAX_BYTES = 2**31
-
-# Two deflated bits stand for at most 258 bytes, so no file grows by more than 1032 : 1.
-_DEFLATE_RATIO = 1032
+from holoprop.data.limits import DEFLATE_RATIO, MAX_BYTES
 
 
 def read_svhn(
@@ -45,7 +40,7 @@ def read_svhn(
             raise DataError(f"{path} must hold the arrays X and y, but lacks {missing[0]}; is it another set's file?")
         for name in ("X", "y"):
             shape, items = claims[name]
-            if items > min(MAX_BYTES, size * _DEFLATE_RATIO):
+            if items > min(MAX_BYTES, size * DEFLATE_RATIO):
                 raise DataError(f"{path} claims shape {shape} for {name}, more than it can hold; fetch it again")
         arrays = loadmat(path, variable_names=["X", "y"])
     except DataError:
