@@ -15,8 +15,21 @@ _LINES = (("blue", "-"), ("vermilion", "--"), ("green", "-."), ("pink", ":"))
 
 
 def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
-    """Draw the paths `Δσ_i(β)` of up to four neurons of a layer, those that move most; a dot where the turn begins."""
-    paths, names, exponent = _paths(orbit, layer, sample)
+    """Draw the paths of a layer's neurons, one sample of a batch, as `paths_figure` does."""
+    return paths_figure(np.asarray(orbit.response[layer][:, sample]), layer=layer)
+
+
+def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
+    """Draw the real parts of a layer's neurons, one sample of a batch, as `traces_figure` does."""
+    return traces_figure(np.asarray(orbit.response[layer][:, sample]), layer=layer)
+
+
+def paths_figure(response: np.ndarray, *, layer: int = 0) -> Figure:
+    """Draw the paths `Δσ_i(β)` of up to four neurons of a layer, those that move most; a dot where the turn begins.
+
+    **Arguments:** `response`: `(points, *layer shape)` complex, `Δσ` in the order of the nudge's angle.
+    """
+    paths, names, exponent = _paths(response, layer)
     unit = power_of_ten(exponent)
     with house_style():
         figure, axes = new_axes(f"real part of Δσ ({unit})", f"imaginary part of Δσ ({unit})", height=4.5)
@@ -31,9 +44,9 @@ def orbit_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     return figure
 
 
-def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
+def traces_figure(response: np.ndarray, *, layer: int = 0) -> Figure:
     """Draw the real parts of the same neurons over two periods of the nudge, at rest at each point of the circle."""
-    paths, names, exponent = _paths(orbit, layer, sample)
+    paths, names, exponent = _paths(response, layer)
     with house_style():
         figure, axes = new_axes(
             "time (periods of the nudge)", f"real part of Δσ ({power_of_ten(exponent)})", height=4.5
@@ -49,9 +62,8 @@ def trace_figure(orbit: Orbit, *, layer: int = 0, sample: int = 0) -> Figure:
     return figure
 
 
-def _paths(orbit: Orbit, layer: int, sample: int) -> tuple[list[np.ndarray], list[str], int]:
+def _paths(response: np.ndarray, layer: int) -> tuple[list[np.ndarray], list[str], int]:
     """The paths `(neurons, points)` in units of the power of ten that is returned last, and the neurons' names."""
-    response = np.asarray(orbit.response[layer][:, sample])
     response = response.reshape(len(response), -1).T.astype(np.complex128)
     sizes = np.where(np.isfinite(response).all(1), np.abs(response).max(1), -1)
     chosen = np.sort(np.argsort(-sizes, kind="stable")[: len(_LINES)])

@@ -103,6 +103,18 @@ def test_the_toy_is_the_published_one(x64) -> None:
     assert relative_error(fc2(toy_gradient()), numbers["grad_bp/fc_2/w"]) < 1e-8
 
 
+def test_fig2a_is_an_orbit_of_the_published_size() -> None:
+    outcome = run_experiment("hep-fig2a", "smoke")
+    _check(outcome)
+    assert outcome.arrays["layer_1"].shape == outcome.arrays["layer_2"].shape == (24, 4)
+
+
+def test_fig2b_has_the_published_lobes() -> None:
+    outcome = run_experiment("hep-fig2b", "smoke")
+    _check(outcome)
+    assert outcome.arrays["residual"].shape == (61, 61)
+
+
 def test_fig2c_reproduces_the_published_errors() -> None:
     outcome = run_experiment("hep-fig2c", "smoke")
     _check(outcome)

@@ -13,6 +13,7 @@ from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.gradient.certificate import Verdict
 from holoprop.report.reproduction import hep_fig2c, hep_fig3ab
 from holoprop.report.reproduction.page import number, render_outcome_page, write_outcome_page
+from holoprop.settling.rest import Status
 
 PUBLISHED = np.array([[0.01, 0.9], [0.5, 0.95]])
 
@@ -21,6 +22,14 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
     """Arrays of the shapes that the experiment returns."""
     rng = np.random.default_rng(0)
     unit = np.exp(2j * np.pi * np.arange(24) / 24)
+    if name == "hep-fig2a":
+        return {f"layer_{layer}": 7e-3 * unit[:, None] * rng.random(4) for layer in (1, 2)}
+    if name == "hep-fig2b":
+        residual = 10.0 ** rng.uniform(-11, 0, (7, 7))
+        steps, status = np.full((7, 7), 200), np.where(residual < 1e-9, Status.settled, Status.max_steps)
+        side = np.linspace(-1.5, 1.5, 7)
+        plane = {"residual": residual, "steps": steps, "status": status, "free_status": np.zeros(1, np.int32)}
+        return {"real": side, "imag": side, **plane}
     if name == "hep-fig2c":
         small = np.array([1e-5, 1e-6, 1e-7, 1e-5])
         return {

@@ -40,6 +40,24 @@ def _minutes(smoke: float, small: float, paper: float) -> dict[Scale, float]:
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
+        "hep-fig2a",
+        "Orbits: as the nudge goes around its circle, every neuron goes around one of its own",
+        "P1 (arXiv 2209.00530), Fig. 2a",
+        None,
+        _minutes(0.1, 0.1, 0.1),
+        "hep_fig2a",
+        draws=False,
+    ),
+    Experiment(
+        "hep-fig2b",
+        "The stability map: where in the complex plane of nudges a network comes to rest",
+        "P1 (arXiv 2209.00530), Fig. 2b",
+        None,
+        _minutes(0.1, 0.2, 1.0),
+        "hep_fig2b",
+        draws=False,
+    ),
+    Experiment(
         "hep-fig2c",
         "The gradient as the first Fourier coefficient of an orbit, for nudges from 0.001 to 0.5",
         "P1 (arXiv 2209.00530), Fig. 2c",

@@ -10,9 +10,11 @@ from holoprop.data.registry import find_source
 from holoprop.experiments.building import build_estimator, build_network
 from holoprop.experiments.config import Config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.schedules import learning_rate_schedule
 from holoprop.experiments.sources import load_config, parse_override
 from holoprop.experiments.sweep.grid import Axis, Point, grid_points
 from holoprop.experiments.sweep.trial import Trial
+from holoprop.gradient.continual import AbstractContinualEstimator
 
 
 def plan_trials(source: str, axes: Sequence[Axis], overrides: Sequence[str] = ()) -> list[Trial]:
@@ -40,7 +42,7 @@ def plan_trials(source: str, axes: Sequence[Axis], overrides: Sequence[str] = ()
 
 
 def check_buildable(config: Config) -> None:
-    """Make sure that the network and the estimator of a configuration can be built, without building them.
+    """Make sure that network, estimator and learning rates of a configuration can be built, without building them.
 
     No device is touched: whoever starts the workers must not hold the accelerator's memory.
 
@@ -49,7 +51,13 @@ def check_buildable(config: Config) -> None:
     data = find_source(config.data.name)
     with jax.enable_x64(config.network.dtype == "float64"):
         net = eqx.filter_eval_shape(lambda: build_network(config, data.image_shape, len(data.class_names)))
-        build_estimator(config.estimator, mixed=config.network.dtype == "mixed").check(net)
+        estimator = build_estimator(config.estimator, mixed=config.network.dtype == "mixed")
+        estimator.check(net)
+    training, samples = config.training, config.data.train_samples
+    if samples is not None:
+        steps = training.epochs * (samples // training.batch_size) // training.accumulate
+        updates = estimator.updates if isinstance(estimator, AbstractContinualEstimator) else 1
+        learning_rate_schedule(config.optimizer, 1.0, steps * updates)
 
 
 def _config(source: str, overrides: Sequence[str], point: Point) -> Config:

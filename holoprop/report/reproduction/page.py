@@ -14,6 +14,8 @@ from holoprop.report.reproduction import (
     automatic_circle_mnist,
     calibration,
     exact_without_symmetry,
+    hep_fig2a,
+    hep_fig2b,
     hep_fig2c,
     hep_fig2d,
     hep_fig3ab,
@@ -25,6 +27,8 @@ from holoprop.report.reproduction.picture import Picture
 from holoprop.report.wording import date, duration, scientific, shown
 
 _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
+    "hep-fig2a": hep_fig2a.pictures,
+    "hep-fig2b": hep_fig2b.pictures,
     "hep-fig2c": hep_fig2c.pictures,
     "hep-fig2d": hep_fig2d.pictures,
     "hep-fig3a": hep_fig3ab.gradient_pictures,

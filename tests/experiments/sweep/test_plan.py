@@ -47,6 +47,11 @@ def test_each_trial_is_the_configuration_with_its_values() -> None:
             ("network.kind=convnet", "network.hidden=none"),
             "trial 002 (training.seed=1, network.channels=[8, 8, 8, 8]): network.channels: ",
         ),
+        (
+            ["optimizer.warmup=10,70"],
+            ("training.epochs=2", "training.batch_size=50"),
+            "trial 002 (optimizer.warmup=70): optimizer.warmup must be less than the 56 steps of the run, got 70",
+        ),
         (["training.seed=1,2"], ("training.seed=3",), "training.seed is given by --set and by --grid: leave out one"),
         (["training.seed=1,0x1"], (), "trials 001-seed-1 and 002-seed-0x1 are the same run: leave out one of their"),
     ],

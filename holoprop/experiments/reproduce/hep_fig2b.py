@@ -1,0 +1,93 @@
+"""P1's Figure 2b: where in the complex plane of nudges the toy network comes to rest.
+
+The residual after 200 plain steps from the free rest state, on a grid of nudges. It is dark almost everywhere but for
+two lobes on the right, in which no stable rest state is near the free one; the circle of |β| = 0.4 passes them by.
+"""
+
+import jax
+import numpy as np
+
+from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
+from holoprop.experiments.reproduce.runner import Report
+from holoprop.experiments.reproduce.toy import toy_network
+from holoprop.gradient.stability import stability_map
+from holoprop.settling.plain import Picard
+
+EXTENT = 1.5
+SHOWN = 1.0
+"""The published picture is cropped to ± this."""
+CIRCLE = 0.4
+STEPS = 200
+_MOVING = 1e-3
+"""The residual above which a nudge counts as unstable: it falls by orders of magnitude everywhere else."""
+_RESOLUTION: dict[Scale, int] = {"smoke": 61, "small": 301, "paper": 1001}
+_TIP = 0.67 + 0.15j
+_REACH = (0.25, 0.95)
+
+
+def run(scale: Scale, seed: int | None, report: Report) -> Findings:
+    """Map the plane; `seed` changes nothing, since network and sample are the published ones."""
+    del seed
+    resolution = _RESOLUTION[scale]
+    with jax.enable_x64(True):
+        net, x, y = toy_network(np.float64)
+        plane = stability_map(net, x, y, EXTENT, resolution, solver=Picard(max_steps=STEPS))
+    report(f"{resolution}² nudges")
+    betas, residual = plane.betas, plane.residual[0]
+    step = 2 * EXTENT / (resolution - 1)
+    within = (np.abs(betas.real) <= SHOWN) & (np.abs(betas.imag) <= SHOWN)
+    moving = within & ~(residual < _MOVING)
+    lobes = betas[moving & (betas.imag > 0)]
+    tip = lobes[np.argmin(lobes.imag)] if lobes.size else np.nan
+    low, high = (lobes.real.min(), lobes.real.max()) if lobes.size else (np.nan, np.nan)
+    source = "P1 Fig. 2b, read off the published image"
+    claims = [
+        Claim(
+            f"largest residual at nudges of size {CIRCLE:g} and less",
+            float(np.nan_to_num(residual[np.abs(betas) <= CIRCLE], nan=np.inf).max()),
+            "≤",
+            1e-6,
+            source,
+        ),
+        Claim(
+            "the unstable lobe's tip nearest to the real axis: distance from 0.67 + 0.15i",
+            float(np.abs(tip - _TIP)),
+            "≤",
+            0.06 + step,
+            source,
+        ),
+        Claim("left end of the lobes' real parts from 0.25", float(abs(low - _REACH[0])), "≤", 0.06 + step, source),
+        Claim("right end of the lobes' real parts from 0.95", float(abs(high - _REACH[1])), "≤", 0.06 + step, source),
+        Claim(
+            "the two halves of the plane are conjugate: largest difference of residuals",
+            float(np.nanmax(np.abs(residual - residual[::-1]))),
+            "≤",
+            0.0,
+            "this project",
+        ),
+    ]
+    table = Table(
+        "The unstable lobe of the upper half plane",
+        ("", "published", "here"),
+        [
+            ("tip", "0.67 + 0.15i", f"{tip.real:.2f} + {tip.imag:.2f}i"),
+            ("real parts from", f"{_REACH[0]:g}", f"{low:.2f}"),
+            ("to", f"{_REACH[1]:g}", f"{high:.2f}"),
+            ("smallest unstable nudge |β|", None, f"{np.abs(lobes).min():.3f}" if lobes.size else "none"),
+        ],
+    )
+    settings = {
+        "network": "6-4-4-4, sigmoid(4z − 2), the published weights and sample",
+        "nudges": f"{resolution} × {resolution}, {EXTENT:g} to each side",
+        "time steps at each": f"at most {STEPS}",
+        "precision": "float64",
+    }
+    arrays = {
+        "real": plane.real,
+        "imag": plane.imag,
+        "residual": residual,
+        "steps": plane.steps[0],
+        "status": plane.status[0],
+        "free_status": plane.free_status,
+    }
+    return Findings(settings, claims, [table], arrays)
