@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Tracing makes many small objects that stay, and compiled programs need not know the line that each of their
+# instructions came from: both cost time and change nothing.
+gc.set_threshold(100_000, 20, 100)
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # The first example of a jitted function pays for its compilation, so a deadline per example would fail at random.
 hypothesis.settings.register_profile("holoprop", deadline=None)
