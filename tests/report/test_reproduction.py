@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holoprop.experiments.reproduce import jacobian_table1
 from holoprop.experiments.reproduce.outcome import Claim, Outcome, Table
 from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.gradient.certificate import Verdict
@@ -93,6 +94,11 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
             "points": points,
             "corrected": 10.0 ** -(points / 1.5 + np.arange(3)[:, None]),
             "plain": np.full((3, 3), 0.4),
+        }
+    if name == "jacobian-table1":
+        return {
+            "rows": np.array(jacobian_table1.ROWS),
+            "error": rng.uniform(10, 30, (11, 2, 4)),
         }
     if name.startswith("jacobian-fig"):
         runs = (2, 3, 2) if name == "jacobian-fig3" else (4, 2)  # algorithms, angles, seeds; or ways to train, seeds

@@ -65,18 +65,19 @@ def course_of(
     epochs: int,
     seed: int,
     report: Report,
+    measure: bool = True,
 ) -> Arrays:
     """Train and return what was measured before the first epoch and after each, by name.
 
-    **Returns:** `(epochs + 1,)`: `error` of the test samples in percent, NaN at first, `angle` of the feedback in
-    degrees, `measure` of the symmetry of `J − I`; `(epochs + 1, layers)`: `alignment`, the cosine of response and error
-    vector; `(epochs,)`: `unsettled`, the share of training samples that were left out.
+    **Returns:** `(epochs + 1,)`: `error` of the test samples in percent, NaN at first; unless `measure` is false,
+    `angle` of the feedback in degrees, `measure` of the symmetry of `J − I`; `(epochs + 1, layers)`: `alignment`, the
+    cosine of response and error vector; `(epochs,)`: `unsettled`, the share of training samples that were left out.
     """
-    measured = [_measure(net, data)]
+    measured = [_measure(net, data) if measure else {}]
 
     def examine(net: LayeredNetwork) -> dict[str, float | None]:
-        measured.append(_measure(net, data))
-        report(f"epoch {len(measured) - 1} of {epochs}, symmetry measure {measured[-1]['measure']:.3f}")
+        measured.append(_measure(net, data) if measure else {})
+        report(f"epoch {len(measured) - 1} of {epochs} is over")
         return {}
 
     history = fit(
@@ -90,7 +91,7 @@ def course_of(
         test=data.test,
         examine=examine,
     ).history
-    report(f"test error {100 * (1 - history[-1]['test_accuracy']):.2f} %, measure {measured[-1]['measure']:.3f}")
+    report(f"test error {100 * (1 - history[-1]['test_accuracy']):.2f} %")
     course = {name: np.array([each[name] for each in measured]) for name in measured[0]}
     course["error"] = np.array([np.nan, *(100 * (1 - record["test_accuracy"]) for record in history)])
     course["unsettled"] = np.array([record["unsettled"] for record in history])

@@ -134,6 +134,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "exact_without_symmetry",
     ),
     Experiment(
+        "jacobian-table1",
+        "Generalised EP at finite nudges, by the points on the circle and their size",
+        "P2 (arXiv 2309.02214), Table 1",
+        "fashion-mnist",
+        _minutes(1.5, 20.0, 20000.0),
+        "jacobian_table1",
+    ),
+    Experiment(
         "jacobian-fig3",
         "The angle of the feedback: what it does to exact learning and to generalised EP",
         "P2 (arXiv 2309.02214), Fig. 3",

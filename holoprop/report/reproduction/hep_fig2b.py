@@ -32,5 +32,5 @@ def pictures(outcome: Outcome) -> list[Picture]:
 
 
 def _plane(arrays: dict[str, np.ndarray], columns: np.ndarray, rows: np.ndarray) -> StabilityMap:
-    parts = (arrays[name][np.ix_(rows, columns)][None] for name in ("residual", "steps", "status"))
-    return StabilityMap(arrays["real"][columns], arrays["imag"][rows], *parts, arrays["free_status"])
+    residual, steps, status = (arrays[name][np.ix_(rows, columns)][None] for name in ("residual", "steps", "status"))
+    return StabilityMap(arrays["real"][columns], arrays["imag"][rows], residual, steps, status, arrays["free_status"])

@@ -22,6 +22,7 @@ from holoprop.report.reproduction import (
     hep_fig3c,
     jacobian_fig3,
     jacobian_fig4,
+    jacobian_table1,
 )
 from holoprop.report.reproduction.picture import Picture
 from holoprop.report.wording import date, duration, scientific, shown
@@ -41,6 +42,7 @@ _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
     "jacobian-fig3": jacobian_fig3.pictures,
     "jacobian-fig4ad": jacobian_fig4.pictures,
     "jacobian-fig4eh": jacobian_fig4.pictures,
+    "jacobian-table1": jacobian_table1.pictures,
 }
 
 
