@@ -75,6 +75,19 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
             "published_one_point": PUBLISHED,
             "published_circle": PUBLISHED,
         }
+    if name in ("hep-fig4a", "hep-fig4b"):
+        kinds, points = (
+            (["holomorphic"] * 3 + ["hard"], [1, 2, 4, 2]) if name == "hep-fig4a" else (["holomorphic"] * 3, [1, 2, 4])
+        )
+        betas = np.array([0.01, 0.1, 1.0])
+        cosine = 1 - 10.0 ** rng.uniform(-9, -1, (len(kinds), 3))
+        return {
+            "betas": betas,
+            "kinds": np.array(kinds),
+            "points": np.array(points),
+            "cosine": cosine,
+            "layers": np.repeat(cosine[..., None], 7, -1),
+        }
     if name == "calibration":
         error = 10.0 ** rng.uniform(-15, 0, 40)
         error[:2] = 0.0, np.nan

@@ -32,6 +32,10 @@ Compute = Callable[..., Arrays]
 """`compute(report, **settings)`: a function of a module, which other processes find by its name."""
 
 
+_MOST_WORDS = 80
+"""Characters of a part's name that say what it is: file systems allow some 250 in all."""
+
+
 def silent(line: str) -> None:
     """Tell nobody."""
 
@@ -136,4 +140,4 @@ def part_name(compute: Compute, settings: Mapping[str, Any]) -> str:
     """Return the name under which a part is kept: its settings as words, and a hash of all that tells it apart."""
     whole = json.dumps([compute.__module__, compute.__qualname__, dict(settings)], sort_keys=True)
     words = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(v)) for v in settings.values())
-    return f"{words}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return f"{words[:_MOST_WORDS]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
