@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holoprop.cli.options import Overrides, SourceOrRun, config_or_run
-from holoprop.cli.output import check_place, print_table
+from holoprop.cli.output import check_place, complain, print_table
 
 app = typer.Typer()
 
@@ -166,8 +166,9 @@ def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: i
     """Run one experiment, print its claims, and return how it ended."""
     from holoprop.data.dataset import DataError
     from holoprop.experiments.reproduce.registry import run_experiment
-    from holoprop.experiments.reproduce.storing import parts_folder, write_outcome
+    from holoprop.experiments.reproduce.storing import parts_folder, remove_parts, write_outcome
     from holoprop.report.reproduction.page import number, write_outcome_page
+    from holoprop.train.interrupt import StoppedError
 
     place = folder / "reproduce" / scale / name
     try:
@@ -176,9 +177,12 @@ def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: i
             scale,
             seed=seed,
             progress=functools.partial(_tell, name),
-            folder=parts_folder(place),
+            folder=parts_folder(place, seed),
             workers=_workers() if workers is None else workers,
         )
+    except StoppedError as stop:
+        word = "what is done is kept, the same command goes on from there"
+        raise typer.Exit(complain(f"{name}: {stop}; {word}", 0)) from None
     except DataError as error:
         if alone:
             raise
@@ -190,4 +194,5 @@ def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: i
         print(f"{verdict}  {claim.text}: {number(claim.value)} {claim.relation} {number(claim.limit)}")
     write_outcome(place, outcome)
     print(f"page  {write_outcome_page(outcome, place / f'{name}.html')}")
+    remove_parts(place, seed)
     return "reproduced" if outcome.reproduced else "failed"

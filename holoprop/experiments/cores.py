@@ -1,6 +1,8 @@
 """The cores of this machine, and how worker processes share them."""
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 
 _THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Where JAX and NumPy's libraries look for the number of threads."""
@@ -22,3 +24,15 @@ def shared_environment(workers: int) -> dict[str, str]:
         # JAX by default takes three quarters of an accelerator for the first process that comes.
         share["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / workers:.3f}"
     return {**share, **os.environ}
+
+
+@contextlib.contextmanager
+def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have this process's environment be another one meanwhile: processes that are begun now inherit it."""
+    former = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)

@@ -115,13 +115,13 @@ def symmetry_measure(
 ) -> SymmetryMeasure:
     """Return the norms of the symmetric and the antisymmetric part of `J`.
 
-    `‖S‖² = (‖J‖² + tr J²)/2`, `‖A‖² = (‖J‖² − tr J²)/2`.
+    `S = (J + Jᵀ)/2`, `A = (J − Jᵀ)/2`, Frobenius norms.
 
     **Arguments:**
 
     - `x`, `rest`: inputs and their free rest states, as in `functional_jacobian`.
     - `samples`: `None`: from the matrix itself; else from so many random vectors `ε ~ N(0, I)` for each sample of the
-      batch, by `‖J‖² = E‖Jε‖²`, `tr J² = E[Jᵀε · Jε]` (Hutchinson), for networks of any size.
+      batch, by `‖A‖² = E‖(Jε − Jᵀε)/2‖²` and so for `S` (Hutchinson), for networks of any size.
     - `key`: JAX random key of those vectors.
     - `field`: of the vector field `F = a − s`, whose Jacobian is `J − I`, in place of the drive. That is what P2 plots:
       a loop without reciprocal edges has `‖S‖ = ‖A‖` in `J` whatever its weights, in `J − I` the weaker the more
@@ -147,11 +147,10 @@ def symmetry_measure(
         if key is None:
             raise ValueError("random vectors need a key: pass key=jax.random.key(0)")
         moments = _estimated_moments(net, clamped, rest.state, samples, key)
-    square, trace, diagonal = (np.asarray(moment, np.float64) for moment in moments)
-    if field:  # ‖J − I‖² and tr (J − I)²
-        less = sum(layer[0].size for layer in rest.state) - 2 * diagonal
-        square, trace = square + less, trace + less
-    return SymmetryMeasure(np.sqrt(np.maximum(square + trace, 0) / 2), np.sqrt(np.maximum(square - trace, 0) / 2))
+    even, odd, trace = (np.asarray(moment, np.float64) for moment in moments)
+    if field:  # ‖S − I‖²; A is that of J
+        even = np.maximum(even + sum(layer[0].size for layer in rest.state) - 2 * trace, 0)
+    return SymmetryMeasure(np.sqrt(even), np.sqrt(odd))
 
 
 def analyse_jacobian(net: AbstractNetwork, x: Inputs, y: Targets, rest: Rest) -> JacobianAnalysis:
@@ -222,7 +221,7 @@ def error_alignment(mine: State, theirs: State) -> np.ndarray:
     for a, b in zip(mine, theirs, strict=True):
         p, q = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (a, b))
         size = np.linalg.norm(p, axis=1) * np.linalg.norm(q, axis=1)
-        known = size > 0
+        known = size != 0  # what is not a number is known to be none
         cosines.append(np.mean((p * q).sum(1)[known] / size[known]) if known.any() else np.nan)
     return np.array(cosines)
 
@@ -260,10 +259,14 @@ def _jacobian(net: AbstractNetwork, clamped: Array, state: State) -> Array:
 
 @eqx.filter_jit
 def _dense_moments(net: AbstractNetwork, clamped: Array, state: State) -> tuple[Array, Array, Array]:
-    """Return `‖J‖²`, `tr J²` and `tr J` of each sample."""
+    """Return `‖S‖²`, `‖A‖²` and `tr J` of each sample.
+
+    Of the parts themselves: as the difference of `‖J‖²` and `tr J²` a small one would be rounding.
+    """
     jacobian = _jacobian(net, clamped, state)
     transposed = jacobian.swapaxes(1, 2)
-    return jnp.sum(jacobian**2, (1, 2)), jnp.sum(jacobian * transposed, (1, 2)), jnp.trace(jacobian, axis1=1, axis2=2)
+    even, odd = (jnp.sum(part**2, (1, 2)) / 4 for part in (jacobian + transposed, jacobian - transposed))
+    return even, odd, jnp.trace(jacobian, axis1=1, axis2=2)
 
 
 @eqx.filter_jit
@@ -277,14 +280,13 @@ def _estimated_moments(
             keys = jax.random.split(key, len(s))
             noise = tuple(jax.random.normal(k, layer.shape, layer.dtype) for k, layer in zip(keys, s, strict=True))
             ahead, back = forward(noise), transpose(noise)
-            pairs = ((ahead, ahead), (ahead, back), (ahead, noise))
-            square, trace, diagonal = (
-                sum(jnp.sum(a * b) for a, b in zip(first, second, strict=True)) for first, second in pairs
-            )
-            return jnp.asarray(square), jnp.asarray(trace), jnp.asarray(diagonal)
+            even = sum(jnp.sum((a + b) ** 2) for a, b in zip(ahead, back, strict=True))
+            odd = sum(jnp.sum((a - b) ** 2) for a, b in zip(ahead, back, strict=True))
+            trace = sum(jnp.sum(a * e) for a, e in zip(ahead, noise, strict=True))
+            return jnp.asarray(even) / 4, jnp.asarray(odd) / 4, jnp.asarray(trace)
 
-        square, trace, diagonal = jax.vmap(one)(jax.random.split(key, samples))
-        return jnp.mean(square), jnp.mean(trace), jnp.mean(diagonal)
+        even, odd, trace = jax.vmap(one)(jax.random.split(key, samples))
+        return jnp.mean(even), jnp.mean(odd), jnp.mean(trace)
 
     return jax.vmap(sample)(clamped, state, jax.random.split(key, clamped.shape[0]))
 

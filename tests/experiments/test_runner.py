@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +32,18 @@ def square_of_few(report: Report, *, number: int, log: str) -> dict[str, np.ndar
 def die(report: Report, *, number: int) -> dict[str, np.ndarray]:
     """What the kernel does to a process that takes too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def threads_of(report: Report, *, number: int) -> dict[str, np.ndarray]:
+    """What a worker is told of threads."""
+    return {"threads": np.array([os.environ["NPROC"], os.environ["OMP_NUM_THREADS"]])}
+
+
+def linger(report: Report, *, number: int, folder: str) -> dict[str, np.ndarray]:
+    """A part that takes longer than anyone waits."""
+    (Path(folder) / f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
     raise AssertionError
 
 
@@ -90,3 +106,47 @@ def test_a_killed_worker_is_said_in_one_line(tmp_path: Path) -> None:
 def test_workers_must_be_some() -> None:
     with pytest.raises(ValueError, match="--workers must be at least 1, got 0"):
         Runner(workers=0)
+
+
+def test_a_failure_leaves_the_parts_alone_that_were_not_begun(tmp_path: Path) -> None:
+    """More parts than workers can have in hand: those after the one that fails are neither computed nor waited for."""
+    with pytest.raises(ValueError, match="two is too many"):
+        Runner(folder=tmp_path / "parts", workers=2).parts(square_of_few, _settings(tmp_path, 12))
+    assert set(_computed(tmp_path)) <= {0, 1, 3, 4}
+
+
+def test_workers_have_their_share_of_cores_and_this_process_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    found = Runner(workers=2).parts(threads_of, [{"number": 0}, {"number": 1}])
+    assert [part["threads"].tolist() for part in found] == [[threads, "7"]] * 2
+    assert "NPROC" not in os.environ
+
+
+def test_workers_end_with_the_process_that_began_them(tmp_path: Path) -> None:
+    """Oracle: the operating system, which no longer knows them some seconds after their parent was killed."""
+    script = (
+        "from tests.experiments.test_runner import linger\n"
+        "from holoprop.experiments.reproduce.runner import Runner\n"
+        "if __name__ == '__main__':\n"
+        f"    Runner(workers=2).parts(linger, [{{'number': n, 'folder': {str(tmp_path)!r}}} for n in (0, 1)])\n"
+    )
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    with subprocess.Popen([sys.executable, str(path)], env=environment) as parent:
+        files = [tmp_path / f"{number}.pid" for number in (0, 1)]
+        assert _within(60, lambda: all(file.is_file() and file.read_text() for file in files))
+        workers = [int(file.read_text()) for file in files]
+        parent.kill()
+    assert _within(20, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

@@ -19,12 +19,15 @@ from holoprop.symmetry.jacobian import error_alignment, symmetry_measure
 from holoprop.train.loop import fit
 
 BATCH = 50
+FEEDBACK = "drawn with the norm of the forward weights (P2: by the fan-in of the backward ones)"
 _MEASURED = 10
 """Test samples whose Jacobians are measured, as in P2."""
 _COMPARED = 100
 """Test samples whose error vectors are compared."""
 SOLVER = Anderson(tolerance=1e-4)
 """Residuals of networks of 522 neurons; the responses of such states are right to 1e-4 or so."""
+FINE = Anderson(tolerance=1e-5)
+"""Where two estimates of one gradient are to lead to one network: they are apart by 1e-4, not by 1e-3."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Data:
         return cls(first, second)
 
 
-def exact() -> Implicit:
+def exact(solver: Anderson = SOLVER) -> Implicit:
     """Return the exact estimator as it is trained with: matrix-free, which is faster for batches."""
-    return Implicit(solver=SOLVER, dense_limit=0, tolerance=1e-4)
+    return Implicit(solver=solver, dense_limit=0, tolerance=solver.tolerance)
 
 
 def infinitesimal() -> ForwardResponse:

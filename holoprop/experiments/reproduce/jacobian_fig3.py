@@ -11,6 +11,7 @@ import optax
 
 from holoprop.experiments.reproduce.fashion_training import (
     BATCH,
+    FEEDBACK,
     Data,
     course_of,
     exact,
@@ -50,6 +51,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     arrays["angles"] = np.array(angles)
     settings = {
         "network": f"784-{'-'.join(map(str, layers))}, sigmoid(4z − 2), 10×10 readout, feedback of its own",
+        "feedback": FEEDBACK,
         "data": f"Fashion-MNIST, {samples(train, test)}",
         "training": f"{epochs} epochs, batches of {BATCH}, SGD 0.01, momentum 0.9",
         "seeds": f"{first} … {first + seeds - 1}" if seeds > 1 else str(first),

@@ -15,6 +15,8 @@ import optax
 
 from holoprop.experiments.reproduce.fashion_training import (
     BATCH,
+    FEEDBACK,
+    FINE,
     SOLVER,
     Build,
     Data,
@@ -101,12 +103,13 @@ def _run(name: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
     arrays = {quantity: values.reshape(*shape, *values.shape[1:]) for quantity, values in stacked(every).items()}
     settings = {
         "network": f"784-{'-'.join(map(str, layers))}, sigmoid(4z − 2), 10×10 readout; {panel.network}",
+        **({} if name == "e-h" else {"feedback": FEEDBACK}),
         "data": f"Fashion-MNIST, {samples(train, test)}",
         "training": f"{epochs} epochs, batches of {BATCH}, {panel.training} {factor * panel.rate:g}",
         "homeostasis": f"weight {' or '.join(f'{w:g}' for w in panel.weights)}, 5 random vectors a sample, local form",
         "corrected": "4 points on the automatic circle",
         "seeds": ", ".join(map(str, numbers)),
-        "precision": f"float32, residuals of {SOLVER.tolerance:g}",
+        "precision": f"float32, residuals of {SOLVER.tolerance:g}, corrected and exact of {FINE.tolerance:g}",
     }
     tables = [_table(panel.kinds, arrays)]
     return Findings(settings, _claims(arrays, scale), tables, {"kinds": np.array(panel.kinds), **arrays})
@@ -129,9 +132,9 @@ def train_one(report: Report, *, panel: str, kind: str, seed: int, scale: Scale)
 
 def _estimator(kind: str) -> AbstractEstimator:
     if kind == "corrected":
-        return Holomorphic(points=4, solver=SOLVER, asymmetry="correct")
+        return Holomorphic(points=4, solver=FINE, asymmetry="correct")
     if kind == "exact":
-        return exact()
+        return exact(FINE)
     if kind == "generalised":
         return infinitesimal()
     return Homeostatic(estimator=infinitesimal(), weight=float(kind.removeprefix("homeostasis ")))

@@ -78,6 +78,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
         "network": f"784-{'-'.join(map(str, size.layers))}, sigmoid(4z − 2), 10×10 readout, free feedback, 0 degrees",
         "data": f"Fashion-MNIST, {samples(size.train, size.test)}",
         "training": f"{size.epochs} epochs, batches of {BATCH}, SGD {size.rate:g}, momentum 0.9, no homeostasis",
+        "one point": "towards a higher loss, as in P2",
         "online": f"4 points, |β| = 0.5, {size.dwell} time steps at each, {size.periods} periods an update",
         "seeds": ", ".join(map(str, numbers)),
         "precision": f"float32, residuals of {SOLVER.tolerance:g}",
@@ -108,7 +109,10 @@ def _estimator(row: str, size: _Size) -> AbstractEstimator:
     if row == "online":
         return Oscillation(points=4, radius=0.5, dwell=size.dwell, periods=size.periods, solver=SOLVER)
     points, beta = FINITE[row]
-    return OneSided(beta=beta, solver=SOLVER) if points == 1 else Holomorphic(points=points, radius=beta, solver=SOLVER)
+    # P2 adds the nudge to the vector field with a plus, so that a single one raises the loss.
+    return (
+        OneSided(beta=-beta, solver=SOLVER) if points == 1 else Holomorphic(points=points, radius=beta, solver=SOLVER)
+    )
 
 
 def _claims(arrays: Arrays, scale: Scale) -> list[Claim]:

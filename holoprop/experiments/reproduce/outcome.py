@@ -78,7 +78,8 @@ class Outcome:
     """The findings of one run of an experiment, and what they may depend on.
 
     **Attributes:** `name`, `title` and `source` of the experiment; `scale`; `settings`, `claims`, `tables`, `arrays`
-    as in `Findings`; `seconds` that it took, compiling included; `environment`: versions and machine.
+    as in `Findings`; `seconds` that it took, compiling and parts of an
+    interrupted run included; `environment`: versions and machine.
     """
 
     name: str

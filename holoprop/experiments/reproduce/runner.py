@@ -8,20 +8,24 @@ interrupted goes on where it stopped.
 import concurrent.futures
 import dataclasses
 import hashlib
+import importlib.metadata
+import inspect
 import json
 import multiprocessing
 import os
+import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from holoprop.experiments.cores import shared_environment
+from holoprop.experiments.cores import environment_of, shared_environment
 from holoprop.experiments.run_folder import write_arrays
 
 Report = Callable[[str], None]
@@ -40,17 +44,19 @@ def silent(line: str) -> None:
     """Tell nobody."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Runner:
     """What an experiment is run with; called with a line, it passes it on.
 
     **Attributes:** `tell`: told a line now and then, with several workers by those too, so that it must be one that can
-    be pickled; `folder`: where parts are kept, made if need be, or `None`: nowhere; `workers`: so many parts at a time.
+    be pickled; `folder`: where parts are kept, made if need be, or `None`: nowhere; `workers`: so many parts at a time;
+    `earlier`: the seconds that the parts took which were read from there.
     """
 
     tell: Report = silent
     folder: Path | None = None
     workers: int = 1
+    earlier: float = 0.0
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -71,6 +77,7 @@ class Runner:
         """
         names = [part_name(compute, each) for each in settings]
         done = {name: arrays for name in names if (arrays := self._stored(name)) is not None}
+        self.earlier += sum(float(arrays["seconds"]) for arrays in done.values())
         if done:
             self.tell(f"{len(done)} of {len(names)} parts are done already")
         left = {name: each for name, each in zip(names, settings, strict=True) if name not in done}
@@ -87,10 +94,11 @@ class Runner:
             return None
         try:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
+                arrays = {key: stored[key] for key in stored.files}
+            return arrays if "seconds" in arrays else None
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile):
             self.tell(f"{name}.npz is damaged and is computed again")
             return None
 
@@ -102,20 +110,30 @@ class Runner:
             return
         # Fresh processes: a fork of one in which JAX runs its threads may never end.
         fresh, share = multiprocessing.get_context("spawn"), shared_environment(workers)
-        with ProcessPoolExecutor(workers, fresh, initializer=_take_share, initargs=(share,)) as pool:
-            futures = {pool.submit(_timed, compute, self.tell, each): name for name, each in left.items()}
-            failure: Exception | None = None
+        waiting, others = list(left.items())[::-1], set(multiprocessing.active_children())
+        running: dict[Future[Arrays], str] = {}
+        failure: Exception | None = None
+        with ProcessPoolExecutor(workers, fresh, initializer=_end_with_parent) as pool:
             try:
-                for future in concurrent.futures.as_completed(futures):
-                    try:
-                        yield futures[future], future.result()
-                    except concurrent.futures.CancelledError:
-                        continue
-                    except Exception as error:
-                        failure = failure or error
-                        pool.shutdown(wait=False, cancel_futures=True)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                while running or (waiting and failure is None):
+                    # No more than can run: what the pool has in hand it would finish, come what may.
+                    while waiting and failure is None and len(running) < workers:
+                        name, each = waiting.pop()
+                        with environment_of(share):
+                            running[pool.submit(_timed, compute, self.tell, each)] = name
+                    for future in concurrent.futures.wait(running, return_when=FIRST_COMPLETED).done:
+                        name = running.pop(future)
+                        try:
+                            arrays = future.result()
+                        except Exception as error:
+                            failure = failure or error
+                        else:
+                            yield name, arrays
+            except BaseException:
+                # An interrupt, or a part that could not be written: nobody waits for the others any more.
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
+                raise
         if isinstance(failure, BrokenProcessPool):
             raise ChildProcessError(
                 "a worker process was killed, perhaps for want of memory: run the command again, with fewer "
@@ -125,9 +143,16 @@ class Runner:
             raise failure
 
 
-def _take_share(environment: Mapping[str, str]) -> None:
-    """Set the environment of a worker, before JAX has begun anything there."""
-    os.environ.update(environment)
+def _end_with_parent() -> None:
+    """Have a worker end when the process ends that began it, however that does."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _timed(compute: Compute, tell: Report, settings: Mapping[str, Any]) -> Arrays:
@@ -137,7 +162,13 @@ def _timed(compute: Compute, tell: Report, settings: Mapping[str, Any]) -> Array
 
 
 def part_name(compute: Compute, settings: Mapping[str, Any]) -> str:
-    """Return the name under which a part is kept: its settings as words, and a hash of all that tells it apart."""
-    whole = json.dumps([compute.__module__, compute.__qualname__, dict(settings)], sort_keys=True)
+    """Return the name under which a part is kept: its settings as words, and a hash of all that tells it apart.
+
+    That is the settings, the function, the module that it is in, text and all, and the version of the package.
+    """
+    module = Path(inspect.getfile(compute))
+    code = hashlib.sha256(module.read_bytes()).hexdigest() if module.is_file() else None
+    named = compute.__module__, compute.__qualname__, importlib.metadata.version("holoprop"), code
+    whole = json.dumps([*named, dict(settings)], sort_keys=True)
     words = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(v)) for v in settings.values())
     return f"{words[:_MOST_WORDS]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"

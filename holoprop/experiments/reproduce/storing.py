@@ -1,5 +1,6 @@
 """An outcome on disk: `outcome.json` beside `arrays.npz`, in a folder of the experiment's name."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -14,15 +15,21 @@ from holoprop.experiments.reproduce.outcome import Claim, Outcome, Table
 from holoprop.experiments.run_folder import write_arrays, write_json
 
 
-def parts_folder(folder: Path) -> Path:
-    """Return where the parts of an experiment lie until its outcome is there (see `Runner`)."""
-    return folder / "parts"
+def parts_folder(folder: Path, seed: int | None) -> Path:
+    """Return where the parts of an experiment lie until its outcome and its page are there (see `Runner`)."""
+    return folder / "parts" / ("default" if seed is None else f"seed-{seed}")
+
+
+def remove_parts(folder: Path, seed: int | None) -> None:
+    """Remove the parts of an outcome that has been written; those of other seeds stay."""
+    parts = parts_folder(folder, seed)
+    shutil.rmtree(parts, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        parts.parent.rmdir()
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> Path:
     """Write an outcome into `folder`, which is made if need be, and return the path of its JSON file.
-
-    Its parts are in it, and are removed.
 
     **Raises:** `OSError` from the file system.
     """
@@ -35,7 +42,6 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
     write_arrays(folder / "arrays.npz", outcome.arrays)
     write_json(folder / "outcome.json", whole)
-    shutil.rmtree(parts_folder(folder), ignore_errors=True)
     return folder / "outcome.json"
 
 

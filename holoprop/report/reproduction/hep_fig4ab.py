@@ -68,8 +68,9 @@ def _nudges(arrays: dict[str, np.ndarray], curves: list[np.ndarray], names: list
     with house_style():
         figure, axes = new_axes("nudge |β| (no unit)", "1 − cosine (no unit)", height=4.2)
         show_decades(axes, "y", *decades_around(np.concatenate(curves)))
-        for lost, name, (colour, marker) in zip(curves, names, colours, strict=False):
-            style = "--" if name.endswith("hard") else "-"
+        for k, (lost, name, (colour, marker)) in enumerate(zip(curves, names, colours, strict=False)):
+            # More curves than colours: the others are dotted.
+            style = "--" if name.endswith("hard") else ":" if k >= len(SERIES) else "-"
             axes.plot(betas, np.log10(lost), style, marker=marker, markersize=3.5, color=COLOURS[colour], label=name)
         axes.invert_yaxis()
         axes.set_xlim(betas[0], betas[-1])
