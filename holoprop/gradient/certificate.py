@@ -84,8 +84,14 @@ class Certificate(eqx.Module):
 
     @property
     def predicted_error(self) -> Float[Array, " batch"]:
-        """The predicted relative error of each sample's gradient, NaN where nothing is known."""
+        """The predicted relative error of each sample's gradient, NaN where nothing is known.
+
+        Of a solve without nudges it is that of asymmetry, the only one there is; of the error of real nudges without a
+        circle nothing is known.
+        """
         if self.spectrum is None:
+            if self.asymmetry is not None and self.betas.shape[0] == 0:
+                return self.asymmetry
             return jnp.full(self.free_residual.shape, jnp.nan, self.free_residual.dtype)
         error = self.spectrum.predicted_error
         return error if self.asymmetry is None else jnp.hypot(error, self.asymmetry)
@@ -136,7 +142,13 @@ class Certificate(eqx.Module):
         counts = [f"{int((verdict == v).sum())} {v.words}" for v in Verdict if (verdict == v).any()]
         line = f"{verdict.size} samples: {', '.join(counts)}"
         if self.spectrum is None:
-            return line
+            if self.asymmetry is None:
+                return line
+            bias = np.asarray(self.asymmetry)
+            return (
+                f"{line}; predicted error by asymmetry, of a sample: median {_of_known(np.median, bias)}, worst "
+                f"{_of_known(np.max, bias)}"
+            )
         radius, error = np.abs(np.asarray(self.betas[0])), np.asarray(self.predicted_error)
         limit = np.asarray(self.spectrum.radius_of_convergence)
         weight = np.asarray(self.spectrum.response)
@@ -207,7 +219,8 @@ def _judge(
     if asymmetry is not None:
         # What else is wrong weighs more: of a broken response no asymmetry can be told.
         sound = (verdict == Verdict.ok) | (verdict == Verdict.unknown)
-        verdict = jnp.where(sound & (asymmetry > OK_BELOW), jnp.int32(Verdict.asymmetric), verdict)
+        error = asymmetry if spectrum is None else jnp.hypot(spectrum.predicted_error, asymmetry)
+        verdict = jnp.where(sound & (error > OK_BELOW), jnp.int32(Verdict.asymmetric), verdict)
         verdict = jnp.where(sound & jnp.isnan(asymmetry), jnp.int32(Verdict.asymmetry_unknown), verdict)
     return jnp.where(fine, verdict, jnp.int32(Verdict.unsettled))
 

@@ -155,7 +155,7 @@ class AbstractEstimator(eqx.Module):
             if points.unsettled_share > 0:
                 samples = points.kept.shape[0]
                 failed = round(float(points.unsettled_share) * samples)
-                raise UnsettledError(f"adjoint solve: failed for {failed} of {samples} samples: see `Implicit`")
+                raise UnsettledError(f"linear solve at rest: failed for {failed} of {samples} samples: see `Implicit`")
         return estimate
 
 

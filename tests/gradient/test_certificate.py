@@ -10,7 +10,7 @@ import pytest
 import holoprop as hp
 from holoprop.gradient.certificate import certify
 from holoprop.gradient.contour import half_circle
-from holoprop.gradient.spectrum import circle_spectrum
+from holoprop.gradient.spectrum import Spectrum, circle_spectrum
 from holoprop.network.activation import AbstractActivation
 from holoprop.settling.rest import Rest, Status
 
@@ -151,3 +151,19 @@ def test_predictions_hold_on_networks(x64, points):
     near = (np.abs(np.log10(true / said)) < 1) | ((true < 1e-11) & (said < 1e-11))
     # So few samples of so small networks are allowed a little more than all those of the full calibration.
     assert near.mean() >= 0.8 and (true[ok] <= 3 * said[ok]).mean() >= 0.95 and not np.any(true[ok] > 0.3)
+
+
+def test_no_sample_is_ok_whose_errors_add_up_to_too_much():
+    """By hand: √(.09² + .09²) = .127, either alone is below the limit; beside them one below and one lost."""
+    one = jnp.ones(4)
+    spectrum = Spectrum(
+        jnp.ones((4, 2)), one, one, one, jnp.asarray([0.09, 0.09, 0.01, 0.5]), 0 * one, 0 * one, jnp.nan * one
+    )
+    settled = jnp.full(4, hp.Status.settled, jnp.int32)
+    free = hp.Rest((), one, settled, settled)
+    nudged = hp.Rest((), one[None], settled[None], settled[None])
+    bias = jnp.asarray([0.09, 0.0, 0.09, 0.09])
+    found = certify(free, nudged, one[None], "mask", spectrum, asymmetry=bias)
+    wanted = [hp.Verdict.asymmetric, hp.Verdict.ok, hp.Verdict.ok, hp.Verdict.outside_radius]
+    np.testing.assert_array_equal(found.verdict, wanted)
+    assert (np.asarray(found.predicted_error)[np.asarray(found.verdict) == hp.Verdict.ok] <= 0.1).all()

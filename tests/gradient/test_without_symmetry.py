@@ -174,6 +174,10 @@ def test_reference_without_nudges_predicts_its_bias_too(x64, case):
     circle = hp.Holomorphic(16, radius, solver=SOLVER)(net, x, y).certificate.asymmetry
     np.testing.assert_allclose(forward.certificate.asymmetry, circle, rtol=1e-5)
     np.testing.assert_array_equal(forward.certificate.verdict == hp.Verdict.asymmetric, circle > 0.1)
+    np.testing.assert_array_equal(forward.certificate.predicted_error, forward.certificate.asymmetry)
+    assert f"by asymmetry, of a sample: median {np.median(forward.certificate.asymmetry):.1e}" in (
+        forward.certificate.text()
+    )
 
 
 @pytest.mark.parametrize("build", [lambda key: hp.mlp(12, (10, 8), 4, key=key), "convnet"], ids=["dense", "conv"])
