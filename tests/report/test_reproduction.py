@@ -108,6 +108,8 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
             "corrected": 10.0 ** -(points / 1.5 + np.arange(3)[:, None]),
             "plain": np.full((3, 3), 0.4),
         }
+    if name == "hep-table1":
+        return {"methods": np.array(["one point, β = 0.1", "circle"]), "error": rng.uniform(2, 90, (2, 2, 3, 5))}
     if name == "jacobian-table1":
         return {
             "rows": np.array(jacobian_table1.ROWS),

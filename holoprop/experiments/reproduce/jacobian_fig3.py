@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.fashion_training import (
+from holoprop.experiments.reproduce.courses import (
     BATCH,
     FEEDBACK,
     Data,

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.fashion_training import (
+from holoprop.experiments.reproduce.courses import (
     BATCH,
     FEEDBACK,
     FINE,
-    SOLVER,
+    TOLERANCE,
     Build,
     Data,
     course_of,
@@ -31,6 +31,7 @@ from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.build import loop_mlp, mlp
+from holoprop.settling.anderson import Anderson
 from holoprop.symmetry.homeostatic import Homeostatic
 
 _SIZES: dict[Scale, tuple[int, int | None, int | None, int, tuple[int, ...], float]] = {
@@ -109,7 +110,7 @@ def _run(name: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
         "homeostasis": f"weight {' or '.join(f'{w:g}' for w in panel.weights)}, 5 random vectors a sample, local form",
         "corrected": "4 points on the automatic circle",
         "seeds": ", ".join(map(str, numbers)),
-        "precision": f"float32, residuals of {SOLVER.tolerance:g}, corrected and exact of {FINE.tolerance:g}",
+        "precision": f"float32, residuals of {TOLERANCE:g}, corrected and exact of {FINE:g}",
     }
     tables = [_table(panel.kinds, arrays)]
     return Findings(settings, _claims(arrays, scale), tables, {"kinds": np.array(panel.kinds), **arrays})
@@ -132,7 +133,7 @@ def train_one(report: Report, *, panel: str, kind: str, seed: int, scale: Scale)
 
 def _estimator(kind: str) -> AbstractEstimator:
     if kind == "corrected":
-        return Holomorphic(points=4, solver=FINE, asymmetry="correct")
+        return Holomorphic(points=4, solver=Anderson(tolerance=FINE), asymmetry="correct")
     if kind == "exact":
         return exact(FINE)
     if kind == "generalised":

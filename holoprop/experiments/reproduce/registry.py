@@ -120,6 +120,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "run_fig4b",
     ),
     Experiment(
+        "hep-table1",
+        "MNIST with one nudge, on a circle and in continuous time, without and with noise",
+        "P1 (arXiv 2209.00530), Table 1",
+        "mnist",
+        _minutes(0.7, 60.0, 20000.0),
+        "hep_table1",
+    ),
+    Experiment(
         "calibration",
         "The certificate: predicted against true error of the gradient, sample by sample",
         "holoprop: acceptance of the certificate",

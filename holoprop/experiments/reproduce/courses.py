@@ -1,4 +1,4 @@
-"""P2's training runs on Fashion-MNIST without weight symmetry, and what is measured after each epoch."""
+"""Training runs of the papers' small networks, and what is measured after each epoch."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -24,39 +24,39 @@ _MEASURED = 10
 """Test samples whose Jacobians are measured, as in P2."""
 _COMPARED = 100
 """Test samples whose error vectors are compared."""
-SOLVER = Anderson(tolerance=1e-4)
+TOLERANCE = 1e-4
 """Residuals of networks of 522 neurons; the responses of such states are right to 1e-4 or so."""
-FINE = Anderson(tolerance=1e-5)
+FINE = 1e-5
 """Where two estimates of one gradient are to lead to one network: they are apart by 1e-4, not by 1e-3."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Fashion-MNIST, flat and in [0, 1]: `train` and `test` are pairs of images and labels."""
+    """Images, flat and in [0, 1], and labels: `train` and `test` are pairs of the two."""
 
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def load(cls, train: int | None, test: int | None) -> "Data":
-        """Load the first `train` and `test` samples, `None`: all.
+    def load(cls, train: int | None, test: int | None, name: str = "fashion-mnist") -> "Data":
+        """Load the first `train` and `test` samples of a data set, `None`: all.
 
         **Raises:** `DataError` if the data set is not there and cannot be downloaded.
         """
-        dataset = load_dataset("fashion-mnist")
+        dataset = load_dataset(name)
         parts = ((dataset.train, train), (dataset.test, test))
         first, second = ((s.inputs(slice(n), flatten=True), s.labels[:n]) for s, n in parts)
         return cls(first, second)
 
 
-def exact(solver: Anderson = SOLVER) -> Implicit:
+def exact(tolerance: float = TOLERANCE) -> Implicit:
     """Return the exact estimator as it is trained with: matrix-free, which is faster for batches."""
-    return Implicit(solver=solver, dense_limit=0, tolerance=solver.tolerance)
+    return Implicit(solver=Anderson(tolerance=tolerance), dense_limit=0, tolerance=tolerance)
 
 
 def infinitesimal() -> ForwardResponse:
     """Return generalised EP with an infinitesimal nudge, P2's `N = 0`."""
-    return ForwardResponse(solver=SOLVER, dense_limit=0, tolerance=1e-4)
+    return ForwardResponse(solver=Anderson(tolerance=TOLERANCE), dense_limit=0, tolerance=TOLERANCE)
 
 
 def course_of(
@@ -69,6 +69,7 @@ def course_of(
     seed: int,
     report: Report,
     measure: bool = True,
+    batch: int = BATCH,
 ) -> Arrays:
     """Train and return what was measured before the first epoch and after each, by name.
 
@@ -89,7 +90,7 @@ def course_of(
         optimizer,
         data.train,
         epochs=epochs,
-        batch_size=BATCH,
+        batch_size=batch,
         seed=seed,
         test=data.test,
         examine=examine,
@@ -104,7 +105,7 @@ def course_of(
 def _measure(net: LayeredNetwork, data: Data) -> dict[str, object]:
     x, y = (part[:_COMPARED] for part in data.test)
     few = x[:_MEASURED]
-    measure = symmetry_measure(net, few, settle(net, few, solver=SOLVER), field=True).measure
+    measure = symmetry_measure(net, few, settle(net, few, solver=Anderson(tolerance=TOLERANCE)), field=True).measure
     response, error = (each(net, x, y).response for each in (infinitesimal(), exact()))
     assert response is not None and error is not None
     return {
