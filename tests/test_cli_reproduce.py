@@ -79,6 +79,28 @@ def test_a_claim_that_fails_ends_in_1(capsys) -> None:
 
 
 @pytest.mark.usefixtures("given")
+def test_outcomes_are_gathered_in_a_document_and_an_index(capsys) -> None:
+    """What failed is said beside what did not; what was not run is in the table too."""
+    for name in ("hep-fig2c", "hep-fig2d"):
+        _, out, _ = _run(capsys, name, "--scale", "smoke", "--docs", "docs")
+        assert out.splitlines()[-1] == "docs  docs/reproduction.md"
+    text = Path("docs/reproduction.md").read_text()
+    assert sorted(path.name for path in Path("docs/reproduction").iterdir()) == [
+        "smoke-hep-fig2c.json",
+        "smoke-hep-fig2d.json",
+    ]
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    assert "1 of 1 | reproduced" in rows["[hep-fig2c](#hep-fig2c-smoke)"]
+    assert "0 of 1 | **not reproduced**" in rows["[hep-fig2d](#hep-fig2d-smoke)"]
+    assert "not run" in rows["hep-fig3a"] and text.count("| error | 2 | ≤ 1 | **fails** |") == 1
+    assert all(any(each.name in name for name in rows) for each in EXPERIMENTS)
+    index = Path("runs/reproduce/index.html").read_text()
+    for name in ("hep-fig2c", "hep-fig2d"):
+        link = f"smoke/{name}/{name}.html"
+        assert f'href="{link}"' in index and (Path("runs/reproduce") / link).is_file()
+
+
+@pytest.mark.usefixtures("given")
 def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
     status, out, err = _run(capsys, "hep-fig3a")
     assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: mnist is not here"

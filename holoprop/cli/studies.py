@@ -50,6 +50,12 @@ def reproduce(
         int | None,
         typer.Option(help="Training runs at a time, where one experiment has several; default: one for each CPU core."),
     ] = None,
+    docs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep claims and tables in reproduction/ of this folder, and write its reproduction.md anew."
+        ),
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show what there is, and what each needs.")] = False,
 ) -> None:
     """Run a published experiment, check it against the expected outcome, and draw its figure.
@@ -67,10 +73,12 @@ def reproduce(
         return
     chosen = EXPERIMENTS if name == "all" else (find_experiment(name),)
     check_place(folder)
+    if docs is not None:
+        check_place(docs)
     counts = {"reproduced": 0, "failed": 0, "data absent": 0}
     for experiment in chosen:
         own = seed if experiment.draws or name != "all" else None
-        counts[_reproduce(experiment.name, scale, folder, own, workers, alone=name != "all")] += 1
+        counts[_reproduce(experiment.name, scale, folder, own, workers, docs, alone=name != "all")] += 1
     if name == "all":
         print(", ".join(f"{count} {word}" for word, count in counts.items()))
     if counts["failed"]:
@@ -162,12 +170,22 @@ def _workers() -> int:
     return available_cores() if jax.default_backend() == "cpu" else 1
 
 
-def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: int | None, *, alone: bool) -> str:
+def _reproduce(
+    name: str, scale: str, folder: Path, seed: int | None, workers: int | None, docs: Path | None, *, alone: bool
+) -> str:
     """Run one experiment, print its claims, and return how it ended."""
     from holoprop.data.dataset import DataError
     from holoprop.experiments.reproduce.registry import run_experiment
-    from holoprop.experiments.reproduce.storing import parts_folder, remove_parts, write_outcome
+    from holoprop.experiments.reproduce.storing import (
+        parts_folder,
+        read_records,
+        remove_parts,
+        write_outcome,
+        write_record,
+    )
+    from holoprop.experiments.run_folder import write_text
     from holoprop.report.reproduction.page import number, write_outcome_page
+    from holoprop.report.reproduction.summary import render_summary, write_index
     from holoprop.train.interrupt import StoppedError
 
     place = folder / "reproduce" / scale / name
@@ -195,4 +213,11 @@ def _reproduce(name: str, scale: str, folder: Path, seed: int | None, workers: i
     write_outcome(place, outcome)
     print(f"page  {write_outcome_page(outcome, place / f'{name}.html')}")
     remove_parts(place, seed)
+    outcomes = read_records((folder / "reproduce").glob("*/*/outcome.json"))
+    write_index(outcomes, folder / "reproduce" / "index.html")
+    if docs is not None:
+        write_record(docs / "reproduction", outcome)
+        text = render_summary(read_records((docs / "reproduction").glob("*.json")))
+        write_text(docs / "reproduction.md", text)
+        print(f"docs  {docs / 'reproduction.md'}")
     return "reproduced" if outcome.reproduced else "failed"

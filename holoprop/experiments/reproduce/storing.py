@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,28 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     **Raises:** `OSError` from the file system.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
-    del whole["arrays"]
-    whole["claims"] = [
-        dataclasses.asdict(claim) | {"value": _number(claim.value), "holds": claim.holds} for claim in outcome.claims
-    ]
-    whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
     write_arrays(folder / "arrays.npz", outcome.arrays)
-    write_json(folder / "outcome.json", whole)
+    write_json(folder / "outcome.json", _without_arrays(outcome))
     return folder / "outcome.json"
+
+
+def write_record(folder: Path, outcome: Outcome) -> Path:
+    """Write an outcome without its arrays to `SCALE-NAME.json` in `folder`, which is made if need be.
+
+    **Raises:** `OSError` from the file system.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{outcome.scale}-{outcome.name}.json"
+    write_json(path, _without_arrays(outcome))
+    return path
+
+
+def read_records(paths: Iterable[Path]) -> list[Outcome]:
+    """Return outcomes without their arrays, from files that `write_record` or `write_outcome` left.
+
+    **Raises:** `OSError` if one is not there, `ValueError` if one is damaged.
+    """
+    return [_read(path, {}) for path in sorted(paths)]
 
 
 def read_outcome(folder: Path) -> Outcome:
@@ -50,18 +64,35 @@ def read_outcome(folder: Path) -> Outcome:
 
     **Raises:** `OSError` if it is not there, `ValueError` if it is damaged.
     """
-    path = folder / "outcome.json"
+    try:
+        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{folder / 'arrays.npz'} is damaged ({error!r}): run the experiment again") from None
+    return _read(folder / "outcome.json", arrays)
+
+
+def _without_arrays(outcome: Outcome) -> dict[str, Any]:
+    whole = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    del whole["arrays"]
+    whole["claims"] = [
+        dataclasses.asdict(claim) | {"value": _number(claim.value), "holds": claim.holds} for claim in outcome.claims
+    ]
+    whole["tables"] = [dataclasses.asdict(table) for table in outcome.tables]
+    return whole
+
+
+def _read(path: Path, arrays: dict[str, np.ndarray]) -> Outcome:
     try:
         whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-            whole["arrays"] = {name: stored[name] for name in stored.files}
+        whole["arrays"] = arrays
         whole["claims"] = [_claim(each) for each in whole["claims"]]
         whole["tables"] = [
             Table(each["title"], tuple(each["columns"]), [tuple(row) for row in each["rows"]])
             for each in whole["tables"]
         ]
         return Outcome(**whole)
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): run the experiment again") from None
 
 
