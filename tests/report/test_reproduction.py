@@ -110,6 +110,16 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
         }
     if name == "hep-table1":
         return {"methods": np.array(["one point, β = 0.1", "circle"]), "error": rng.uniform(2, 90, (2, 2, 3, 5))}
+    if name == "jacobian-fig2":
+        time = np.arange(400)
+        return {
+            "points": np.array([1, 2, 4, 8]),
+            "betas": np.geomspace(0.01, 1, 4),
+            "errors": 10.0 ** rng.uniform(-16, 0, (4, 4)),
+            "raw": 0.3 + 0.1 * np.cos(time / 13),
+            "average": 0.3 + 0.1 / (1 + time),
+            "free": np.array(0.3),
+        }
     if name == "jacobian-table1":
         return {
             "rows": np.array(jacobian_table1.ROWS),

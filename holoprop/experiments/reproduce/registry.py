@@ -160,6 +160,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "exact_without_symmetry",
     ),
     Experiment(
+        "jacobian-fig2",
+        "Without weight symmetry: the response from finite nudges, and from an oscillation without a free phase",
+        "P2 (arXiv 2309.02214), Fig. 2",
+        "fashion-mnist",
+        _minutes(0.5, 1.0, 1.0),
+        "jacobian_fig2",
+    ),
+    Experiment(
         "jacobian-table1",
         "Generalised EP at finite nudges, by the points on the circle and their size",
         "P2 (arXiv 2309.02214), Table 1",
