@@ -1,0 +1,112 @@
+"""Experiments that train: what they claim of curves made by hand, and a run of theirs on a data set made by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from holoprop.experiments.reproduce import courses, hep_table1, jacobian_fig3, jacobian_fig4, jacobian_table1
+from holoprop.experiments.reproduce.courses import Data
+from holoprop.experiments.reproduce.outcome import Claim
+from holoprop.experiments.reproduce.registry import run_experiment
+from holoprop.experiments.reproduce.runner import Runner, silent
+
+
+def _said(claims: list[Claim]) -> list[tuple[float, bool]]:
+    return [(round(claim.value, 6), claim.holds) for claim in claims]
+
+
+@pytest.mark.parametrize("kinds", [4, 5])
+def test_fig4_claims_of_the_strongest_homeostasis(kinds: int) -> None:
+    """Two seeds; the last epoch counts, with four kinds of training and with five."""
+    measure, error = np.full((kinds, 2, 3), 0.6), np.full((kinds, 2, 3), 15.0)
+    alignment = np.full((kinds, 2, 3, 3), 0.3)
+    measure[-3, :, -1], measure[0, :, -1] = 0.9, (0.5, 0.7)
+    alignment[-3, :, -1] += (0.2, 0.1, 0.01)
+    error[-2, :, -1] = 13.0, 13.6
+    error[-1, :, -1] = 13.2, 13.0
+    arrays = {"measure": measure, "error": error, "alignment": alignment}
+    assert _said(jacobian_fig4._claims(arrays, "small")) == [(0.3, True), (0.01, True), (0.6, False)]
+    assert len(jacobian_fig4._claims(arrays, "smoke")) == 2
+    assert jacobian_fig4._PANELS["a-d"].kinds == ("generalised", "homeostasis 1", "corrected", "exact")
+    assert jacobian_fig4._PANELS["e-h"].kinds[1:3] == ("homeostasis 0.1", "homeostasis 1")
+
+
+def test_table1_claims_of_the_circle_against_one_nudge() -> None:
+    methods = np.array(hep_table1.METHODS)
+    last = np.array([[2.0, 2.3, 2.1, 2.4], [89.0, 3.6, 2.2, 2.1]])
+    error = np.repeat(np.stack([last + 1, last], -1)[:, :, None], 3, 2)  # noises, methods, seeds, epochs
+    claims = hep_table1._claims({"methods": methods, "error": error}, "small")
+    assert _said(claims) == [(0.4, True), (89.0, True), (1.4, True), (0.1, True)]
+    error[1, 2] += 1.0
+    assert [claim.holds for claim in hep_table1._claims({"methods": methods, "error": error}, "small")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(hep_table1._claims({"methods": methods, "error": error}, "smoke")) == 1
+
+
+def test_p2s_table1_claims_that_points_take_the_bias_away() -> None:
+    rows = np.array(jacobian_table1.ROWS)
+    last = np.linspace(16.0, 14.0, len(rows))
+    error = np.repeat(np.stack([last + 1, last], -1)[:, None], 2, 1)
+    claims = jacobian_table1._claims({"rows": rows, "error": error}, "small")
+    at = dict(zip(jacobian_table1.ROWS, last, strict=True))
+    wanted = (
+        at["6 points, β = 0.5"] - at["1 point, β = 0.5"],
+        abs(at["6 points, β = 0.05"] - at["infinitesimal"]),
+        at["online"] - at["6 points, β = 0.5"],
+    )
+    np.testing.assert_allclose([claim.value for claim in claims], wanted)
+    assert [claim.holds for claim in claims] == [True, False, False]
+    assert isinstance(jacobian_table1._estimator("1 point, β = 0.5", jacobian_table1._SIZES["small"]).beta, float)
+
+
+@pytest.fixture
+def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten classes of 784 pixels, each around a point of its own: a few steps tell them apart."""
+    rng = np.random.default_rng(0)
+    centres = rng.random((10, 784)) < 0.2
+
+    def load(train: int | None, test: int | None, name: str = "") -> Data:
+        def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+            labels = rng.integers(0, 10, count)
+            noise = 0.2 * rng.random((count, 784))
+            return np.clip(centres[labels] + noise, 0, 1).astype(np.float32), labels.astype(np.int32)
+
+        return Data(part(train or 100), part(test or 100))
+
+    monkeypatch.setattr(Data, "load", staticmethod(load))
+
+
+@pytest.mark.usefixtures("blobs")
+def test_courses_of_every_kind_on_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a loop learns in two short epochs, in every way: shapes, less error than guessing, homeostasis at work."""
+    monkeypatch.setitem(jacobian_fig4._SIZES, "smoke", (2, 1000, 100, 1, (12, 10), 20.0))
+    monkeypatch.setattr(courses, "_COMPARED", 20)
+    found = jacobian_fig4.run_loop("smoke", 3, Runner(silent))
+    arrays, kinds = found.arrays, 5
+    assert arrays["error"].shape == arrays["measure"].shape == arrays["angle"].shape == (kinds, 1, 3)
+    assert arrays["alignment"].shape == (kinds, 1, 3, 2) and arrays["unsettled"].shape == (kinds, 1, 2)
+    assert np.isnan(arrays["error"][:, :, 0]).all() and (arrays["error"][-2:, :, -1] < 45).all()
+    # All begin as one network; the stronger the homeostasis, the more symmetric it ends.
+    np.testing.assert_allclose(arrays["measure"][:, 0, 0], arrays["measure"][0, 0, 0])
+    plain, weak, strong = arrays["measure"][:3, 0, -1]
+    assert plain < weak < strong
+    assert [row[0] for row in found.tables[0].rows] == arrays["kinds"].tolist()
+    assert found.settings["seeds"] == "3"
+
+
+@pytest.mark.usefixtures("blobs")
+def test_angles_on_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 0 degrees response and error are one before training, at 90 they are not."""
+    monkeypatch.setitem(jacobian_fig3._SIZES, "smoke", ((0, 90), 1, 300, 100, 1, (12, 10)))
+    monkeypatch.setattr(courses, "_COMPARED", 20)
+    outcome = run_experiment("jacobian-fig3", "smoke", seed=1)
+    alignment = outcome.arrays["alignment"]
+    assert alignment.shape == (2, 2, 1, 2, 2)
+    assert (alignment[:, 0, 0, 0] > 0.999).all() and (alignment[:, 1, 0, 0, 0] < 0.9).all()
+    np.testing.assert_allclose(outcome.arrays["angle"][:, :, 0, 0], [[0, 90], [0, 90]], atol=8)
+    assert dataclasses.is_dataclass(outcome) and len(outcome.tables[0].rows) == 4
