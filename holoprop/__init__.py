@@ -38,6 +38,7 @@ from holoprop.network.build_conv import convnet, resnet
 from holoprop.network.connection import AbstractConnection, Dense, Directed, Skip
 from holoprop.network.conv import Conv
 from holoprop.network.cost import AbstractCost, CrossEntropy, SquaredError
+from holoprop.network.feedback import with_feedback
 from holoprop.network.layered import LayeredNetwork
 from holoprop.network.pooling import AbstractPooling, AveragePooling, MaxPooling, SoftmaxPooling
 from holoprop.network.product import real_product
@@ -158,6 +159,7 @@ __all__ = [
     "analyse_jacobian",
     "error_alignment",
     "feedback_angle",
+    "with_feedback",
     "functional_jacobian",
     "homeostasis",
     "symmetry_measure",

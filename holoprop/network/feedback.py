@@ -23,13 +23,23 @@ def with_feedback(connection: Dense | Conv, angle: float, key: PRNGKeyArray) -> 
     `V = cos α Wᵀ + sin α G`, with `G` drawn from a normal truncated at ±2 standard deviations and made orthogonal to
     `Wᵀ` and of its norm.
 
-    **Arguments:** `connection`: any feedback of it is replaced; `angle`: from 0 to 180 degrees; `key`: JAX random key.
+    **Arguments:** `connection`: a `Dense` or a `Conv`, of which any feedback is replaced; `angle`: from 0 to 180
+    degrees; `key`: JAX random key.
 
-    **Raises:** `ValueError` for another angle.
+    **Returns:** the connection, its `feedback` of the shape and dtype of the transposed forward weights.
+
+    **Raises:** `ValueError` for another angle, or a connection without weights of its own.
 
     Source: P2 (arXiv 2309.02214), where `G` is drawn with the backward fan-in, so that the angle is only near `α`.
+
+    ```python
+    first, second = hp.mlp(4, (3, 3), 2, key=jax.random.key(0)).connections
+    second = hp.with_feedback(second, angle=90.0, key=jax.random.key(1))
+    ```
     """
     check_angle(angle)
+    if not isinstance(connection, Dense | Conv):
+        raise ValueError(f"{type(connection).__name__} has no weights to feed back: give a Dense or a Conv")
     straight = as_feedback(connection, connection.weight)
     random = jax.random.truncated_normal(key, -2.0, 2.0, straight.shape, straight.dtype)
     length, radians = jnp.linalg.norm(straight.reshape(-1)), math.radians(angle)

@@ -138,3 +138,21 @@ def test_refusals(unchecked, call):
     build, message = call
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, 90.0, 180.0])
+def test_feedback_of_any_connection_has_the_angle_and_the_norm_asked_for(x64, angle):
+    """Oracle: numpy's angle between the feedback and the transposed forward weights."""
+    dense = hp.Dense(jnp.asarray(RNG.normal(size=(5, 3))), None, jnp.asarray(RNG.normal(size=(3, 5))))
+    conv = hp.Conv(jnp.asarray(RNG.normal(size=(3, 3, 2, 4))), None, (6, 6))
+    for connection, straight in ((dense, dense.weight.T), (conv, conv.weight)):
+        found = np.asarray(hp.with_feedback(connection, angle, KEY).feedback).ravel()
+        forward = np.asarray(straight).ravel()
+        cosine = found @ forward / np.linalg.norm(found) / np.linalg.norm(forward)
+        assert np.degrees(np.arccos(np.clip(cosine, -1, 1))) == pytest.approx(angle, abs=1e-4)
+        assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(forward), rel=1e-12)
+
+
+def test_what_has_no_weights_has_no_feedback(unchecked):
+    with pytest.raises(ValueError, match="Skip has no weights to feed back: give a Dense or a Conv"):
+        hp.with_feedback(hp.Skip((3,)), 90.0, KEY)
