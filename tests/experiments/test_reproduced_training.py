@@ -16,20 +16,21 @@ def _said(claims: list[Claim]) -> list[tuple[float, bool]]:
     return [(round(claim.value, 6), claim.holds) for claim in claims]
 
 
-@pytest.mark.parametrize("kinds", [4, 5])
-def test_fig4_claims_of_the_strongest_homeostasis(kinds: int) -> None:
-    """Two seeds; the last epoch counts, with four kinds of training and with five."""
-    measure, error = np.full((kinds, 2, 3), 0.6), np.full((kinds, 2, 3), 15.0)
-    alignment = np.full((kinds, 2, 3, 3), 0.3)
+@pytest.mark.parametrize("panel", ["a-d", "e-h"])
+def test_fig4_claims_of_homeostasis_and_correction(panel: str) -> None:
+    """Two seeds; the last epoch counts, and of several weights of homeostasis the largest."""
+    kinds = jacobian_fig4._PANELS[panel].kinds
+    measure, error = np.full((len(kinds), 2, 3), 0.6), np.full((len(kinds), 2, 3), 15.0)
+    alignment = np.full((len(kinds), 2, 3, 3), 0.3)
     measure[-3, :, -1], measure[0, :, -1] = 0.9, (0.5, 0.7)
-    alignment[-3, :, -1] += (0.2, 0.1, 0.01)
+    alignment[-3, :, 0] = 0.1
+    alignment[-3, :, -1] += (0.2, 0.1, -0.01)
     error[-2, :, -1] = 13.0, 13.6
-    error[-1, :, -1] = 13.2, 13.0
-    arrays = {"measure": measure, "error": error, "alignment": alignment}
-    assert _said(jacobian_fig4._claims(arrays, "small")) == [(0.3, True), (0.01, True), (0.6, False)]
-    assert len(jacobian_fig4._claims(arrays, "smoke")) == 2
-    assert jacobian_fig4._PANELS["a-d"].kinds == ("generalised", "homeostasis 1", "corrected", "exact")
-    assert jacobian_fig4._PANELS["e-h"].kinds[1:3] == ("homeostasis 0.1", "homeostasis 1")
+    error[-1, :, -1] = 13.2, 12.0
+    found = jacobian_fig4._claims(kinds, {"measure": measure, "error": error, "alignment": alignment}, "small")
+    weak = [] if panel == "a-d" else [(0.0, False)]
+    assert _said(found) == [(0.3, True), (0.19, True), *weak, (-0.01, False), (0.7, False)]
+    assert kinds == ("generalised", *(["homeostasis 0.1"] if weak else []), "homeostasis 1", "corrected", "exact")
 
 
 def test_table1_claims_of_the_circle_against_one_nudge() -> None:
