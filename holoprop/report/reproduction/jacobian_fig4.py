@@ -34,8 +34,8 @@ def pictures(outcome: Outcome) -> list[Picture]:
                 _course(kinds, arrays["alignment"][..., layer], "cosine of response and error"),
                 f"alignment-{layer + 1}",
                 f"cosine of response and error vector of layer {layer + 1} over training",
-                f"Layer {layer + 1}: cosine of the network's plain response and the true error vector. Homeostasis lifts "
-                "it; learning with the exact gradient, or with the corrected circle, has no need of it.",
+                f"Layer {layer + 1}: cosine of the network's plain response and the true error vector. Homeostasis "
+                "lifts it; learning with the exact gradient, or with the corrected circle, has no need of it.",
             )
             for layer in range(layers)
         ),
