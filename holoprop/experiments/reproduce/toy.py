@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from holoprop.gradient.implicit import Implicit
 from holoprop.network.activation import Sigmoid
@@ -51,6 +51,6 @@ def fc2(gradient: Any) -> Float[np.ndarray, "4 4"]:
     return np.asarray(gradient.connections[1].weight, np.float64)
 
 
-def relative_error(estimate: Float[np.ndarray, "..."], truth: Float[np.ndarray, "..."]) -> float:
+def relative_error(estimate: Inexact[np.ndarray, "..."], truth: Inexact[np.ndarray, "..."]) -> float:
     """Return `‖g − g*‖/‖g*‖`."""
     return float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth))
