@@ -28,11 +28,15 @@ def shared_environment(workers: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have this process's environment be another one meanwhile: processes that are begun now inherit it."""
-    former = dict(os.environ)
+    """Set variables of this process's environment meanwhile: processes that are begun now inherit them."""
+    former = {name: os.environ.get(name) for name, value in variables.items() if os.environ.get(name) != value}
     os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(former)
+        # One by one: other threads may read the others.
+        for name, value in former.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -29,7 +29,7 @@ def test_fig4_claims_of_homeostasis_and_correction(panel: str) -> None:
     error[-1, :, -1] = 13.2, 12.0
     found = jacobian_fig4._claims(kinds, {"measure": measure, "error": error, "alignment": alignment}, "small")
     weak = [] if panel == "a-d" else [(0.0, False)]
-    assert _said(found) == [(0.3, True), (0.19, True), *weak, (-0.01, False), (0.7, False)]
+    assert _said(found) == [(0.3, True), (0.19, True), *weak, (-0.01, False), (1.6, False), (0.7, False)]
     assert kinds == ("generalised", *(["homeostasis 0.1"] if weak else []), "homeostasis 1", "corrected", "exact")
 
 

@@ -1,14 +1,15 @@
 """Training runs of the papers' small networks, and what is measured after each epoch."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
 from holoprop.data.loading import load_dataset
-from holoprop.experiments.reproduce.runner import Arrays, Report
+from holoprop.experiments.reproduce.runner import Arrays, Compute, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.implicit import ForwardResponse, Implicit
 from holoprop.network.layered import LayeredNetwork
@@ -120,9 +121,37 @@ def samples(train: int | None, test: int | None) -> str:
     return f"{'all' if train is None else train} training and {'all' if test is None else test} test samples"
 
 
-def stacked(courses: Sequence[Arrays]) -> Arrays:
-    """Return the courses of several runs, each quantity with a leading axis of runs."""
-    return {name: np.stack([course[name] for course in courses]) for name in courses[0]}
+def seeds_from(first: int | None, count: int) -> range:
+    """Return so many seeds, from 0 unless another `first` one is given."""
+    return range(first or 0, (first or 0) + count)
+
+
+def trained(runner: Runner, compute: Compute, settings: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> Arrays:
+    """Return the courses of all runs, each quantity with leading axes of that `shape`, in the order of `settings`."""
+    courses = runner.parts(compute, settings)
+    stacked = {name: np.stack([course[name] for course in courses]) for name in courses[0]}
+    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in stacked.items()}
+
+
+def errors_of(error: np.ndarray) -> tuple[str, str]:
+    """Return what a table says of test errors `(seeds, epochs + 1)`: of the last epoch, and the mean of the best."""
+    last = error[:, -1]
+    return f"{last.mean():.2f} ± {last.std():.2f}", f"{np.nanmin(error, 1).mean():.2f}"
+
+
+def course_columns(arrays: Arrays) -> tuple[str, ...]:
+    """Return the columns of what `course_cells` returns."""
+    layers = arrays["alignment"].shape[-1]
+    return (*(f"cosine, layer {layer + 1}" for layer in range(layers)), "most unsettled", "minutes")
+
+
+def course_cells(arrays: Arrays, at: tuple[int, ...]) -> tuple[str, ...]:
+    """Return what a table says besides of the runs `arrays[…][at]`, `(seeds, …)`: alignment at the end, cost."""
+    return (
+        *(f"{cosine:.3f}" for cosine in arrays["alignment"][at][:, -1].mean(0)),
+        f"{100 * arrays['unsettled'][at].max():.2f} %",
+        f"{arrays['seconds'][at].mean() / 60:.1f}",
+    )
 
 
 Build = Callable[[jax.Array], LayeredNetwork]

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from holoprop.experiments.reproduce.courses import Data, course_of, samples, stacked
+from holoprop.experiments.reproduce.courses import Data, course_of, samples, seeds_from, trained
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
@@ -88,9 +88,10 @@ _SIZES: dict[Scale, _Size] = {
 
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train every row with every seed; arrays are `(noises, methods, seeds, epochs + 1)`."""
-    size, first = _SIZES[scale], 0 if seed is None else seed
-    numbers = range(first, first + size.seeds)
-    every = runner.parts(
+    size = _SIZES[scale]
+    numbers = seeds_from(seed, size.seeds)
+    arrays = trained(
+        runner,
         train_one,
         [
             {"method": method, "noise": noise, "seed": each, "scale": scale}
@@ -98,9 +99,8 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
             for method in size.methods
             for each in numbers
         ],
+        (len(NOISES), len(size.methods), size.seeds),
     )
-    shape = (len(NOISES), len(size.methods), size.seeds)
-    arrays = {quantity: values.reshape(*shape, *values.shape[1:]) for quantity, values in stacked(every).items()}
     arrays["methods"] = np.array(size.methods)
     settings = {
         "network": f"784-{'-'.join(map(str, size.layers))}-10, sigmoid(4z − 2)",

@@ -13,11 +13,15 @@ from holoprop.experiments.reproduce.courses import (
     BATCH,
     FEEDBACK,
     Data,
+    course_cells,
+    course_columns,
     course_of,
+    errors_of,
     exact,
     infinitesimal,
     samples,
-    stacked,
+    seeds_from,
+    trained,
 )
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
@@ -36,25 +40,25 @@ _SIZES: dict[Scale, tuple[tuple[int, ...], int, int | None, int | None, int, tup
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train one network for each algorithm, angle and seed; arrays are `(algorithms, angles, seeds, epochs + 1, …)`."""
     angles, epochs, train, test, seeds, layers = _SIZES[scale]
-    first = 0 if seed is None else seed
-    every = runner.parts(
+    numbers = seeds_from(seed, seeds)
+    arrays = trained(
+        runner,
         train_one,
         [
             {"algorithm": algorithm, "angle": angle, "seed": each, "scale": scale}
             for algorithm in ALGORITHMS
             for angle in angles
-            for each in range(first, first + seeds)
+            for each in numbers
         ],
+        (len(ALGORITHMS), len(angles), seeds),
     )
-    shape = (len(ALGORITHMS), len(angles), seeds)
-    arrays = {name: values.reshape(*shape, *values.shape[1:]) for name, values in stacked(every).items()}
     arrays["angles"] = np.array(angles)
     settings = {
         "network": f"784-{'-'.join(map(str, layers))}, sigmoid(4z − 2), 10×10 readout, feedback of its own",
         "feedback": FEEDBACK,
         "data": f"Fashion-MNIST, {samples(train, test)}",
         "training": f"{epochs} epochs, batches of {BATCH}, SGD 0.01, momentum 0.9",
-        "seeds": f"{first} … {first + seeds - 1}" if seeds > 1 else str(first),
+        "seeds": ", ".join(map(str, numbers)),
     }
     return Findings(settings, _claims(arrays), [_table(arrays)], arrays)
 
@@ -107,29 +111,22 @@ def _table(arrays: dict[str, np.ndarray]) -> Table:
     rows = []
     for a, algorithm in enumerate(ALGORITHMS):
         for k, angle in enumerate(arrays["angles"].tolist()):
-            error = arrays["error"][a, k]
             rows.append(
                 (
                     algorithm,
                     angle,
                     f"{arrays['angle'][a, k, :, -1].mean():.1f}",
-                    f"{error[:, -1].mean():.2f}",
-                    f"{np.nanmin(error, 1).mean():.2f}",
-                    *(f"{cosine:.3f}" for cosine in arrays["alignment"][a, k, :, -1].mean(0)),
-                    f"{100 * arrays['unsettled'][a, k].max():.2f} %",
-                    f"{arrays['seconds'][a, k].mean() / 60:.1f}",
+                    *errors_of(arrays["error"][a, k]),
+                    *course_cells(arrays, (a, k)),
                 )
             )
-    layers = arrays["alignment"].shape[-1]
     columns = (
         "learning",
         "angle at first",
         "at last",
         "test error, last (%)",
         "best (%)",
-        *(f"cosine, layer {layer + 1}" for layer in range(layers)),
-        "most unsettled",
-        "minutes",
+        *course_columns(arrays),
     )
     return Table(
         "After training: feedback angle in degrees, test error, cosine of response and error vector", columns, rows

@@ -16,10 +16,12 @@ from holoprop.experiments.reproduce.courses import (
     TOLERANCE,
     Data,
     course_of,
+    errors_of,
     exact,
     infinitesimal,
     samples,
-    stacked,
+    seeds_from,
+    trained,
 )
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
@@ -68,13 +70,14 @@ _PUBLISHED = {"6 points": 14.3, "online": 17.3}
 
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train every row with every seed; arrays are `(rows, seeds, epochs + 1)`."""
-    size, first = _SIZES[scale], 0 if seed is None else seed
-    numbers = range(first, first + size.seeds)
-    every = runner.parts(
-        train_one, [{"row": row, "seed": each, "scale": scale} for row in size.rows for each in numbers]
+    size = _SIZES[scale]
+    numbers = seeds_from(seed, size.seeds)
+    arrays = trained(
+        runner,
+        train_one,
+        [{"row": row, "seed": each, "scale": scale} for row in size.rows for each in numbers],
+        (len(size.rows), size.seeds),
     )
-    shape = (len(size.rows), size.seeds)
-    arrays = {quantity: values.reshape(*shape, *values.shape[1:]) for quantity, values in stacked(every).items()}
     arrays["rows"] = np.array(size.rows)
     settings = {
         "network": f"784-{'-'.join(map(str, size.layers))}, sigmoid(4z − 2), 10×10 readout, free feedback, 0 degrees",
@@ -160,8 +163,7 @@ def _table(arrays: Arrays) -> Table:
             (
                 row,
                 published,
-                f"{error[:, -1].mean():.2f} ± {error[:, -1].std():.2f}",
-                f"{np.nanmin(error, 1).mean():.2f}",
+                *errors_of(error),
                 f"{100 * arrays['unsettled'][k].max():.2f} %",
                 f"{arrays['seconds'][k].mean() / 60:.1f}",
             )
