@@ -44,11 +44,17 @@ class Noise(eqx.Module):
     def draw(self, problem: FixedPoint, key: PRNGKeyArray) -> State:
         """Return one step's noise for every layer of `problem`, in the dtype of its states."""
         real, shapes = jnp.finfo(problem.dtype).dtype, problem.net.layer_shapes
-        std = jnp.asarray(self.std).astype(real)
+        std, lead = jnp.asarray(self.std).astype(real), self.drawn_for(problem)
         return tuple(
-            (std * jax.random.normal(k, problem.lead + shape, real)).astype(problem.dtype)
+            jnp.broadcast_to(
+                (std * jax.random.normal(k, lead + shape, real)).astype(problem.dtype), problem.lead + shape
+            )
             for k, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
         )
+
+    def drawn_for(self, problem: FixedPoint) -> tuple[int, ...]:
+        """Return the leading axes along which draws are independent: all of them; 1 where one draw is for all."""
+        return problem.lead
 
 
 class TimeSteps(AbstractSolver):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,6 +11,9 @@ from holoprop.experiments.reproduce.courses import Data
 from holoprop.experiments.reproduce.outcome import Claim
 from holoprop.experiments.reproduce.registry import run_experiment
 from holoprop.experiments.reproduce.runner import Runner, silent
+from holoprop.network.build import mlp
+from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.time_stepping import Noise
 
 
 def _said(claims: list[Claim]) -> list[tuple[float, bool]]:
@@ -47,6 +51,19 @@ def test_table1_claims_of_the_circle_against_one_nudge() -> None:
         False,
     ]
     assert len(hep_table1._claims({"methods": methods, "error": error}, "smoke")) == 1
+
+
+def test_common_noise_is_one_draw_for_the_batch_and_of_the_size_asked_for() -> None:
+    """Oracle: the sample variance over 900 neurons; points of a circle draw for themselves."""
+    net = mlp(4, (900,), 2, key=jax.random.key(0))
+    x, y = np.zeros((3, 4), np.float32), np.zeros(3, np.int32)
+    problem = FixedPoint.of(net, x, y, np.full((2, 3), 0.1, np.float32))
+    drawn = np.asarray(hep_table1.CommonNoise(0.5).draw(problem, jax.random.key(1))[0])
+    assert drawn.shape == (2, 3, 900) and drawn.std() == pytest.approx(0.5, rel=0.1)
+    np.testing.assert_array_equal(drawn, np.repeat(drawn[:, :1], 3, 1))
+    assert abs(np.corrcoef(drawn[0, 0], drawn[1, 0])[0, 1]) < 0.2
+    alone = np.asarray(Noise(0.5).draw(problem, jax.random.key(1))[0])
+    assert abs(np.corrcoef(alone[0, 0], alone[0, 1])[0, 1]) < 0.2
 
 
 def test_p2s_table1_claims_that_points_take_the_bias_away() -> None:

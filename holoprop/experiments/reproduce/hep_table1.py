@@ -7,10 +7,8 @@ one small nudge drowns, one large one is biased, and the circle needs to be neit
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import PRNGKeyArray
 
 from holoprop.experiments.reproduce.courses import Data, course_of, samples, seeds_from, trained
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
@@ -19,7 +17,6 @@ from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.finite_difference import OneSided
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.oscillation import Oscillation
-from holoprop.network.base import State
 from holoprop.network.build import mlp
 from holoprop.settling.anderson import Anderson
 from holoprop.settling.fixed_point import FixedPoint
@@ -52,16 +49,9 @@ _SOURCE = "P1 (arXiv 2209.00530), Table 1, published result files"
 class CommonNoise(Noise):
     """Noise that is drawn once for all samples of a batch, as the authors' code does: it does not average out."""
 
-    def draw(self, problem: FixedPoint, key: PRNGKeyArray) -> State:
-        """Return one step's noise for every layer of `problem`, the same for each sample."""
-        real, shapes = jnp.finfo(problem.dtype).dtype, problem.net.layer_shapes
-        std, lead = jnp.asarray(self.std).astype(real), problem.lead
-        return tuple(
-            jnp.broadcast_to(std * jax.random.normal(k, (*lead[:-1], 1, *shape), real), lead + shape).astype(
-                problem.dtype
-            )
-            for k, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
-        )
+    def drawn_for(self, problem: FixedPoint) -> tuple[int, ...]:
+        """Return the leading axes with one sample in place of the batch."""
+        return (*problem.lead[:-1], 1)
 
 
 @dataclasses.dataclass(frozen=True)
