@@ -97,6 +97,10 @@ def png_address(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+class Decades(FuncFormatter):
+    """Names powers of ten on an axis that carries log10 of something."""
+
+
 def show_decades(axes: Axes, which: str, low: int, high: int, *, zero: bool = False) -> None:
     """Turn an axis that carries log10 of something into a logarithmic one, from `10^low` to `10^high`.
 
@@ -107,7 +111,7 @@ def show_decades(axes: Axes, which: str, low: int, high: int, *, zero: bool = Fa
     ticks = list(range(low, high + 1, step))
     names = {float(tick): power_of_ten(tick) for tick in ticks} | ({low - 1.0: "0"} if zero else {})
     axis.set_major_locator(FixedLocator(sorted(names)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: names.get(float(value), "")))
+    axis.set_major_formatter(Decades(lambda value, _: names.get(float(value), "")))
     if step == 1 and high - low <= 4:
         axis.set_minor_locator(FixedLocator([d + math.log10(k) for d in range(low, high) for k in range(2, 10)]))
         axis.set_minor_formatter(NullFormatter())

@@ -126,9 +126,16 @@ def seeds_from(first: int | None, count: int) -> range:
     return range(first or 0, (first or 0) + count)
 
 
-def trained(runner: Runner, compute: Compute, settings: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> Arrays:
+def trained(
+    runner: Runner,
+    compute: Compute,
+    settings: Sequence[Mapping[str, Any]],
+    shape: tuple[int, ...],
+    *,
+    long: bool = False,
+) -> Arrays:
     """Return the courses of all runs, each quantity with leading axes of that `shape`, in the order of `settings`."""
-    courses = runner.parts(compute, settings)
+    courses = runner.parts(compute, settings, long=long)
     stacked = {name: np.stack([course[name] for course in courses]) for name in courses[0]}
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in stacked.items()}
 

@@ -13,6 +13,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 import zipfile
@@ -65,10 +66,12 @@ class Runner:
     def __call__(self, line: str) -> None:
         self.tell(line)
 
-    def parts(self, compute: Compute, settings: Sequence[Mapping[str, Any]]) -> list[Arrays]:
+    def parts(self, compute: Compute, settings: Sequence[Mapping[str, Any]], *, long: bool = False) -> list[Arrays]:
         """Return `compute(report, **each)` for each of the `settings`, in their order; those on the disk are read.
 
-        **Arguments:** `settings`: of strings and numbers, all that a part depends on but the code.
+        **Arguments:** `settings`: of strings and numbers, all that a part depends on but the code; `long`: whether each
+        gets a `folder` of its own besides, or `None`, in which to keep what it needs to go on from the middle, and
+        which is removed when it is done.
 
         **Returns:** what each computed, and its `seconds`, a scalar.
 
@@ -81,11 +84,14 @@ class Runner:
         if done:
             self.tell(f"{len(done)} of {len(names)} parts are done already")
         left = {name: each for name, each in zip(names, settings, strict=True) if name not in done}
+        if long:
+            left = {name: {**each, "folder": self.folder and self.folder / name} for name, each in left.items()}
         for name, arrays in self._computed(compute, left):
             done[name] = arrays
             if self.folder is not None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_arrays(self.folder / f"{name}.npz", arrays)
+                shutil.rmtree(self.folder / name, ignore_errors=True)
         return [done[name] for name in names]
 
     def _stored(self, name: str) -> Arrays | None:

@@ -8,11 +8,13 @@ from holoprop.experiments.reproduce.outcome import Cell, Claim, Outcome
 from holoprop.experiments.run_folder import write_text
 from holoprop.report.drawing import inline_svg
 from holoprop.report.frame import single_page, tile
+from holoprop.report.interactive import explorer, scripts
 from holoprop.report.markup import Markup, element, joined, panel, section, table
 from holoprop.report.reproduction import (
     automatic_circle,
     automatic_circle_mnist,
     calibration,
+    during_training,
     exact_without_symmetry,
     hep_fig2a,
     hep_fig2b,
@@ -21,10 +23,13 @@ from holoprop.report.reproduction import (
     hep_fig3ab,
     hep_fig3c,
     hep_fig4ab,
+    hep_fig4c,
     hep_table1,
+    hep_table2,
     jacobian_fig2,
     jacobian_fig3,
     jacobian_fig4,
+    jacobian_images,
     jacobian_table1,
 )
 from holoprop.report.reproduction.picture import Picture
@@ -40,16 +45,26 @@ _PICTURES: dict[str, Callable[[Outcome], list[Picture]]] = {
     "hep-fig3c": hep_fig3c.pictures,
     "hep-fig4a": hep_fig4ab.nudge_pictures,
     "hep-fig4b": hep_fig4ab.points_pictures,
+    "hep-fig4c": hep_fig4c.pictures,
     "hep-table1": hep_table1.pictures,
+    "hep-table2": hep_table2.pictures,
+    "hep-table2-cifar100": hep_table2.pictures,
+    "hep-table2-imagenet32": hep_table2.pictures,
     "calibration": calibration.pictures,
     "automatic-circle": automatic_circle.pictures,
     "automatic-circle-mnist": automatic_circle_mnist.pictures,
+    "cosine-in-training": during_training.cosine_pictures,
+    "settling-in-training": during_training.settling_pictures,
     "exact-without-symmetry": exact_without_symmetry.pictures,
     "jacobian-fig2": jacobian_fig2.pictures,
     "jacobian-fig3": jacobian_fig3.pictures,
     "jacobian-fig4ad": jacobian_fig4.pictures,
     "jacobian-fig4eh": jacobian_fig4.pictures,
+    "jacobian-fig4il": jacobian_images.course_pictures,
     "jacobian-table1": jacobian_table1.pictures,
+    "jacobian-table2": jacobian_images.table_pictures,
+    "jacobian-table2-cifar100": jacobian_images.table_pictures,
+    "jacobian-table2-imagenet32": jacobian_images.table_pictures,
 }
 
 
@@ -66,7 +81,8 @@ def write_outcome_page(outcome: Outcome, path: Path) -> Path:
 def render_outcome_page(outcome: Outcome) -> str:
     """Return the page of an outcome as HTML; the same outcome gives the same page, byte for byte."""
     sections = [_pictures(outcome), _claims(outcome), _tables(outcome), _settings(outcome)]
-    return single_page(f"{outcome.name} ({outcome.scale})", _headline(outcome), sections)
+    explored = any("<details" in each for each in sections)
+    return single_page(f"{outcome.name} ({outcome.scale})", _headline(outcome), sections, scripts() if explored else ())
 
 
 def number(value: Cell) -> str:
@@ -111,8 +127,13 @@ def _headline(outcome: Outcome) -> Markup:
 
 def _pictures(outcome: Outcome) -> Markup:
     drawn = _PICTURES[outcome.name](outcome) if outcome.name in _PICTURES else []
-    panels = [panel(inline_svg(each.figure, each.name, each.description), each.caption) for each in drawn]
+    panels = [panel(_explored(each), each.caption) for each in drawn]
     return section("pictures", "What came out", element("div", *panels, class_="panels"))
+
+
+def _explored(picture: Picture) -> Markup:
+    drawn = inline_svg(picture.figure, picture.name, picture.description)
+    return joined(filter(None, [drawn, explorer(picture.figure, picture.name)]))
 
 
 def _claims(outcome: Outcome) -> Markup:

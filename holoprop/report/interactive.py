@@ -1,0 +1,265 @@
+"""Pictures to zoom into and read values off: the curves and maps of a figure once more, drawn by Plotly in the page.
+
+The picture of the page stays the one that is printed and read aloud; below it the same numbers can be unfolded. Plotly
+itself is in the page, which loads nothing; only the scripts named by their hashes may run.
+"""
+
+import json
+import math
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from holoprop.report.drawing import COLOURS, Decades
+from holoprop.report.markup import Markup, element
+
+_DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
+_MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "D": "diamond", "x": "x"}
+_PIXELS_PER_INCH = 96
+
+
+def explorer(figure: Figure, name: str) -> Markup | None:
+    """Return what unfolds to the same curves and maps, to zoom and to point at; `None` if there are none.
+
+    **Arguments:** `figure`: drawn already, so that its axes are where they are in the picture; `name`: of the picture,
+    letters and dashes.
+    """
+    drawn = _plot(figure)
+    if drawn is None:
+        return None
+    # "</" would end the element early.
+    data = Markup(json.dumps(drawn, allow_nan=False).replace("</", "<\\/"))
+    return element(
+        "details",
+        element("summary", "Zoom and read off values"),
+        element("div", id=f"{name}-plot", class_="interactive", style=f"height: {_height(figure)}px"),
+        element("script", data, type="application/json", id=f"{name}-data"),
+        class_="explore",
+        data_name=name,
+    )
+
+
+def scripts() -> list[str]:
+    """Return the scripts that a page with explorers needs: Plotly, and what draws them as they are unfolded."""
+    from plotly.offline import get_plotlyjs
+
+    own = resources.files(__package__ or "holoprop.report") / "explore.js"
+    return [get_plotlyjs(), own.read_text(encoding="utf-8")]
+
+
+def _height(figure: Figure) -> int:
+    return round(float(figure.get_figheight()) * _PIXELS_PER_INCH)
+
+
+def _plot(figure: Figure) -> dict[str, Any] | None:
+    """The data and layout that Plotly draws, as JSON can hold them; `None` if nothing of the figure can be drawn."""
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "var(--ink)", "size": 12, "family": "system-ui, sans-serif"},
+        "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "annotations": [],
+    }
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    shown: set[str] = set()
+    for k, axes in enumerate(panels):
+        suffix = "" if k == 0 else str(k + 1)
+        own = [*_maps(axes), *_bars(axes), *_points(axes), *_lines(axes)]
+        for trace in own:
+            label = trace.get("name", "")
+            trace |= {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legendgroup": label}
+            trace["showlegend"] = bool(label) and label not in shown
+            shown.add(label)
+        traces += own
+        box = axes.get_position()
+        domains = ((0.0, 1.0), (0.0, 1.0)) if len(panels) == 1 else ((box.x0, box.x1), (box.y0, box.y1))
+        layout[f"xaxis{suffix}"] = _axis(axes.xaxis, axes.get_xlim(), domains[0], f"y{suffix}")
+        layout[f"yaxis{suffix}"] = _axis(axes.yaxis, axes.get_ylim(), domains[1], f"x{suffix}")
+        if axes.get_aspect() == 1.0:
+            layout[f"yaxis{suffix}"]["scaleanchor"] = f"x{suffix}"
+        title = axes.get_title(loc="left") or axes.get_title()
+        if title:
+            where = {"x": domains[0][0], "y": domains[1][1], "xref": "paper", "yref": "paper"}
+            anchors = {"xanchor": "left", "yanchor": "bottom", "showarrow": False}
+            layout["annotations"].append({"text": title, **where, **anchors})
+    layout["showlegend"] = any(trace["showlegend"] for trace in traces)
+    return {"data": traces, "layout": layout} if traces else None
+
+
+def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], anchor: str) -> dict[str, Any]:
+    logarithmic = axis.get_scale() == "log"
+    carries = isinstance(axis.get_major_formatter(), Decades)
+    ends = [math.log10(end) for end in limits] if logarithmic else list(limits)
+    described: dict[str, Any] = {
+        "title": {"text": axis.get_label_text()},
+        "range": ends,
+        "domain": list(domain),
+        "anchor": anchor,
+        "gridcolor": "var(--grid)",
+        "zeroline": False,
+        "linecolor": "var(--muted)",
+    }
+    if logarithmic or carries:
+        return described | {"type": "log", "exponentformat": "power", "dtick": 1 if abs(ends[1] - ends[0]) < 8 else 2}
+    if isinstance(axis.get_major_locator(), NullLocator):
+        return described | {"showticklabels": False}
+    if isinstance(axis.get_major_locator(), FixedLocator):
+        places = [float(place) for place in axis.get_majorticklocs()]
+        words = [str(text).replace("\n", "<br>") for text in axis.get_major_formatter().format_ticks(places)]
+        return described | {"tickvals": places, "ticktext": words}
+    return described
+
+
+def _lines(axes: Axes) -> list[dict[str, Any]]:
+    traces = []
+    for line in axes.lines:
+        x, y = (np.asarray(values, np.float64) for values in line.get_data(orig=False))
+        if line.get_transform() == axes.get_yaxis_transform(which="grid"):
+            x = np.array(axes.get_xlim())
+        elif line.get_transform() == axes.get_xaxis_transform(which="grid"):
+            y = np.array(axes.get_ylim())
+        if x.size == 0 or x.shape != y.shape:
+            continue
+        traces.append(_curve(axes, line, x, y))
+    return traces
+
+
+def _curve(axes: Axes, line: Line2D, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    dash, marker = _DASHES.get(str(line.get_linestyle())), _MARKERS.get(str(line.get_marker()))
+    colour = _colour(line.get_color())
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "+".join(word for word, there in (("lines", dash), ("markers", marker)) if there) or "lines",
+        "x": _numbers(axes.xaxis, x),
+        "y": _numbers(axes.yaxis, y),
+        "name": _label(line.get_label()),
+        "line": {"color": colour, "width": float(line.get_linewidth()), "dash": dash or "solid"},
+    }
+    if marker:
+        hollow = line.get_markerfacecolor() == "none"
+        own = _colour(line.get_markeredgecolor())
+        trace["marker"] = {
+            "symbol": f"{marker}-open" if hollow else marker,
+            "size": 1.3 * float(line.get_markersize()),
+            "color": own,
+        }
+    return trace
+
+
+def _points(axes: Axes) -> list[dict[str, Any]]:
+    """Clouds of points."""
+    traces = []
+    for cloud in axes.collections:
+        if not isinstance(cloud, PathCollection):
+            continue
+        places = np.ma.filled(np.ma.asarray(cloud.get_offsets(), np.float64), np.nan)
+        faces = cloud.get_facecolor()
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": _numbers(axes.xaxis, places[:, 0]),
+                "y": _numbers(axes.yaxis, places[:, 1]),
+                "name": _label(cloud.get_label()),
+                "marker": {
+                    "color": [_colour(face) for face in faces] if len(faces) > 1 else _colour(faces[0]),
+                    "size": float(np.sqrt(cloud.get_sizes().mean())) * 1.3,
+                },
+            }
+        )
+    return traces
+
+
+def _bars(axes: Axes) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "bar",
+            "x": [float(bar.get_x() + bar.get_width() / 2)],
+            "y": [float(bar.get_height())],
+            "width": float(bar.get_width()),
+            "name": _label(container.get_label()),
+            "marker": {"color": _colour(bar.get_facecolor())},
+        }
+        for container in axes.containers
+        if isinstance(container, BarContainer)
+        for bar in container.patches
+    ]
+
+
+def _maps(axes: Axes) -> list[dict[str, Any]]:
+    """Values over a plane: images, and meshes with equal sides."""
+    traces = []
+    for image in axes.images:
+        values = np.ma.filled(np.ma.asarray(image.get_array(), np.float64), np.nan)
+        if values.ndim != 2:
+            continue
+        left, right, bottom, top = image.get_extent()
+        (rows, columns) = values.shape
+        across, up = (right - left) / columns, (top - bottom) / rows
+        traces.append(
+            _heat(
+                image,
+                left + across * (np.arange(columns) + 0.5),
+                bottom + up * (np.arange(rows) + 0.5),
+                values if image.origin == "lower" else values[::-1],
+            )
+        )
+    for mesh in axes.collections:
+        if isinstance(mesh, QuadMesh):
+            corners = mesh.get_coordinates()
+            values = np.ma.filled(np.ma.asarray(mesh.get_array(), np.float64), np.nan)
+            x, y = corners[0, :, 0], corners[:, 0, 1]
+            middle = [(side[1:] + side[:-1]) / 2 for side in (x, y)]
+            traces.append(_heat(mesh, *middle, values.reshape(len(middle[1]), len(middle[0]))))
+    return traces
+
+
+def _heat(drawn: AxesImage | QuadMesh, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    low, high = drawn.get_clim()
+    bar = drawn.colorbar
+    title = "" if bar is None else bar.ax.get_ylabel()
+    return {
+        "type": "heatmap",
+        "x": _plain(x),
+        "y": _plain(y),
+        # Four digits are more than the eye tells.
+        "z": [_plain(np.round(row, 3)) for row in values],
+        "zmin": low,
+        "zmax": high,
+        "colorscale": "Cividis",
+        "colorbar": {"title": {"text": f"log10 of {title}" if title else "", "side": "right"}, "thickness": 12},
+    }
+
+
+def _numbers(axis: Axis, values: np.ndarray) -> list[float | None]:
+    """What a trace holds: the number itself where the axis carries its logarithm."""
+    return _plain(10.0**values if isinstance(axis.get_major_formatter(), Decades) else values)
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Numbers as JSON can hold them; what is none leaves a gap."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in np.asarray(values, np.float64)]
+
+
+def _label(label: object) -> str:
+    text = str(label)
+    return "" if text.startswith("_") else text
+
+
+def _colour(colour: Any) -> str:
+    """A colour of the house by its name on the page, any other as it is."""
+    value = to_hex(colour)
+    return next((f"var(--{name})" for name, own in COLOURS.items() if own == value), value)
