@@ -28,7 +28,7 @@ NUMERICS := $(addprefix tests/network/test_,activation.py convolution.py cost.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-optimised test-browser test-cluster lint bench
+.PHONY: help demo test test-optimised test-browser test-cluster reproduce lint bench
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pag
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-cluster ## Run a sweep on a Ray cluster of two nodes on this machine
 	@$(BIN)/pytest -m cluster
+
+reproduce: $(VENV)/.installed ## Run every experiment at the scale of seconds, into runs/
+	@$(BIN)/holoprop reproduce all --scale smoke
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	@$(BIN)/ruff check .

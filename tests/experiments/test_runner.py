@@ -150,3 +150,27 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def count_up(report: Report, *, goal: int, stop: bool, folder: Path | None) -> dict[str, np.ndarray]:
+    """A long part: it counts in a file of its own, and may be cut off on its way."""
+    assert folder is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "count"
+    begun = int(path.read_text()) if path.is_file() else 0
+    for number in range(begun, goal):
+        if stop and number == 3 and begun == 0:
+            raise KeyboardInterrupt
+        path.write_text(str(number + 1))
+    return {"counted": np.array([begun, goal])}
+
+
+def test_a_long_part_goes_on_in_its_own_folder_which_then_goes(tmp_path: Path) -> None:
+    runner = Runner(folder=tmp_path / "parts")
+    settings = [{"goal": 2, "stop": True}, {"goal": 5, "stop": True}]
+    with pytest.raises(KeyboardInterrupt):
+        runner.parts(count_up, settings, long=True)
+    name = part_name(count_up, settings[1])
+    assert (tmp_path / "parts" / name / "count").read_text() == "3"
+    assert [part["counted"].tolist() for part in runner.parts(count_up, settings, long=True)] == [[0, 2], [3, 5]]
+    assert all(path.suffix == ".npz" for path in (tmp_path / "parts").iterdir())

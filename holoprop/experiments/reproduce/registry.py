@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from holoprop.experiments.memory import peak_memory
 from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale, is_scale
 from holoprop.experiments.reproduce.runner import Report, Runner, silent
 from holoprop.experiments.run_folder import describe_environment
@@ -341,5 +342,5 @@ def run_experiment(
         tables=found.tables,
         arrays=found.arrays,
         seconds=time.perf_counter() - begun + runner.earlier,
-        environment=describe_environment(),
+        environment=describe_environment() | {"peak_memory": f"{peak_memory():.1f} GiB in one process"},
     )

@@ -1,0 +1,141 @@
+"""Experiments on images: what they claim of curves made by hand, and runs of theirs on images made by hand."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from holoprop.data.dataset import Dataset, Split
+from holoprop.data.synthetic import synthesise_imagenet32
+from holoprop.experiments import building
+from holoprop.experiments.reproduce import hep_fig4c, hep_table2, image_courses, jacobian_images
+from holoprop.experiments.reproduce.image_courses import image_course, preset_with
+from holoprop.experiments.reproduce.outcome import Claim
+from holoprop.experiments.reproduce.runner import Runner, silent
+
+TINY = {
+    "network.channels": [4, 4, 4, 4],
+    "data.train_limit": 100,
+    "data.test_limit": 40,
+    "training.epochs": 2,
+    "training.check_gradient": None,
+}
+
+
+def _said(claims: list[Claim]) -> list[tuple[float, bool]]:
+    return [(round(claim.value, 6), claim.holds) for claim in claims]
+
+
+@pytest.fixture
+def stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR-10 as it might be: every class a colour of its own and noise."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (10, 1, 1, 3))
+
+    def part(count: int) -> Split:
+        labels = np.arange(count, dtype=np.int32) % 10
+        images = np.clip(colours[labels] + rng.integers(-20, 20, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
+        return Split(images, labels)
+
+    names = tuple("abcdefghij")
+    dataset = Dataset("cifar-10", part(200), part(60), names, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    monkeypatch.setattr(building, "load_dataset", lambda name, **_: dataset)
+
+
+@pytest.mark.usefixtures("stripes")
+def test_a_course_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    """Oracle: the same course in one piece, and a shorter one, which is its beginning."""
+    short = preset_with("cifar10-small", TINY | {"optimizer.schedule": "constant", "training.epochs": 1})
+    long = preset_with("cifar10-small", TINY | {"optimizer.schedule": "constant"})
+    begun = image_course(short, silent, tmp_path / "run")
+    again = image_course(long, silent, tmp_path / "run")
+    alone = image_course(long, silent, None)
+    for name in ("error", "train_error", "unsettled", "sweeps", "residual"):
+        np.testing.assert_array_equal(again[name], alone[name])
+        np.testing.assert_array_equal(begun[name], alone[name][: len(begun[name])])
+    assert alone["error"].shape == (3,) and np.isnan(alone["error"][0]) and "angle" not in alone
+
+
+@pytest.mark.usefixtures("stripes")
+def test_fig4il_measures_feedback_and_error_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 0 degrees: before training response and error are one, and homeostasis keeps the angle small."""
+    size = jacobian_images._Size(2, 100, 40, 1, (4, 4, 4, 4), 15.0, ((), ()))
+    monkeypatch.setitem(jacobian_images._SIZES, "smoke", size)
+    monkeypatch.setattr(image_courses, "_COMPARED", 5)
+    found = jacobian_images.run_fig4il("smoke", 1, Runner(silent))
+    arrays = found.arrays
+    assert arrays["angle"].shape == (2, 1, 3) and arrays["alignment"].shape == (2, 1, 3, 4)
+    np.testing.assert_allclose(arrays["angle"][:, :, 0], 0, atol=1e-3)
+    np.testing.assert_allclose(arrays["alignment"][:, :, 0], 1, atol=1e-3)
+    assert arrays["angle"][1, 0, -1] < arrays["angle"][0, 0, -1]
+    assert [row[:2] for row in found.tables[0].rows] == [(0, "infinitesimal"), (0, "infinitesimal, homeostasis")]
+
+
+def test_rows_of_p2s_table_are_presets_with_the_published_changes() -> None:
+    config = jacobian_images._config("cifar-10", "circle, homeostasis", 0, 3, "paper")
+    assert (config.estimator.name, config.estimator.points, config.estimator.homeostasis) == ("holomorphic", 2, 15)
+    assert (config.network.feedback, config.network.angle, config.training.seed) == ("free", 0, 3)
+    config = jacobian_images._config("cifar-10", "corrected", 90, 0, "paper")
+    assert (config.estimator.asymmetry, config.estimator.homeostasis, config.network.angle) == ("correct", None, 90)
+    config = jacobian_images._config("imagenet32", "infinitesimal, homeostasis", 0, 0, "paper")
+    assert (config.estimator.name, config.estimator.homeostasis, config.training.epochs) == ("forward_response", 10, 90)
+    assert jacobian_images._config("cifar-10", "symmetric", 0, 0, "paper").network.feedback == "tied"
+    assert jacobian_images._config("cifar-100", "exact", 0, 0, "small").data.name == "cifar-100-subset"
+
+
+def test_rows_of_p1s_table_are_presets_with_the_published_changes() -> None:
+    config = hep_table2._config("cifar-100", "hEP", 2, "paper")
+    assert (config.data.name, config.optimizer.weight_decay, config.training.seed) == ("cifar-100", 1e-2, 2)
+    assert config.data.std == pytest.approx((1.5 * 0.2673, 1.5 * 0.2564, 1.5 * 0.2762), abs=2e-3)
+    config = hep_table2._config("imagenet32", "BP", 0, "paper")
+    assert (config.network.feedback, config.training.batch_size, config.optimizer.weight_decay) == ("off", 256, 5e-4)
+    config = hep_table2._config("cifar-10", "BP", 0, "small")
+    assert (config.estimator.name, config.network.activation) == ("backpropagation", "relu")
+    hard = hep_fig4c._config(hep_fig4c.KINDS[0], 0, "paper").network
+    assert (hard.activation, hard.pooling, hard.temperature) == ("hard_sigmoid", "max", None)
+    assert hep_fig4c._config(hep_fig4c.KINDS[2], 0, "paper").estimator.points == 4
+
+
+def test_table2_claims_of_homeostasis_and_correction() -> None:
+    rows = [(90, "circle"), (90, "circle, homeostasis"), (90, "corrected"), (90, "exact")]
+    rows += [(0, "circle"), (0, "circle, homeostasis")]
+    last = np.array([70.0, 58.0, 50.0, 51.0, 60.0, 55.0])
+    angles, names = zip(*rows, strict=True)
+    error = np.repeat(np.stack([last + 5, last], -1)[:, None], 2, 1)
+    found = {"from": np.array(angles), "rows": np.array(names), "error": error}
+    assert _said(jacobian_images._table_claims(found, "small")) == [(12, True), (8, True), (1, True), (5, True)]
+    found["error"] = found["error"][:3]
+    found["from"], found["rows"] = found["from"][:3], found["rows"][:3]
+    assert [claim.holds for claim in jacobian_images._table_claims(found, "small")] == [True, True, False, False]
+
+
+def test_table2_claims_of_holomorphic_ep_and_backpropagation() -> None:
+    error = np.array([[[np.nan, 50.0, 12.0, 12.4]], [[np.nan, 40.0, 11.0, 11.2]]])
+    claims = hep_table2._claims("cifar-10", {"error": error}, "paper")
+    assert _said(claims) == [(1.2, True), (88.0, True)]
+    assert _said(hep_table2._claims("cifar-10", {"error": error + 2}, "paper"))[1] == (86.0, False)
+
+
+def test_fig4c_claims_of_the_best_epoch() -> None:
+    train = np.array([[[np.nan, 20.0, 14.0, 15.0]], [[np.nan, 9.0, 8.0, 6.5]], [[np.nan, 7.0, 4.0, 8.0]]])
+    assert _said(hep_fig4c._claims({"train_error": train}, "small")) == [(7.5, True), (2.5, True)]
+    assert _said(hep_fig4c._claims({"train_error": train[[0, 2, 1]]}, "small")) == [(10.0, True), (-2.5, False)]
+
+
+def test_imagenet_runs_from_files_in_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows for data that are not at hand, on a synthetic set of the official form; top-5 errors are below top-1."""
+    (tmp_path / "data" / "imagenet32").mkdir(parents=True)
+    synthesise_imagenet32(tmp_path / "data" / "imagenet32", images=200, test_images=40)
+    monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path / "cache"))
+
+    def unverified(preset: str, changes: dict) -> object:
+        return preset_with(preset, changes | TINY | {"data.verify": False})
+
+    monkeypatch.setattr(hep_table2, "preset_with", unverified)
+    found = hep_table2.run_imagenet32("smoke", None, Runner(silent))
+    assert found.arrays["error"].shape == found.arrays["top5"].shape == (2, 1, 3)
+    assert (found.arrays["top5"][..., 1:] <= found.arrays["error"][..., 1:]).all()
+    assert found.settings["data"].startswith("imagenet32")
+    jax.clear_caches()

@@ -1,0 +1,41 @@
+"""Pages of experiments in Chromium. Oracle: what the browser itself says of them: its console, its measurements."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.support.ui import WebDriverWait
+
+from holoprop.experiments.reproduce.registry import EXPERIMENTS
+from holoprop.report.reproduction.page import write_outcome_page
+from tests.report.outcomes import outcome_of
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("name", [each.name for each in EXPERIMENTS])
+def test_pages_open_offline_fit_a_telephone_and_can_be_explored(name: str, browser: Any, tmp_path: Path) -> None:
+    """No complaint in the console, nothing loaded, nothing sticks out, and every picture unfolds to one with curves."""
+    page = write_outcome_page(outcome_of(name), tmp_path / "page.html")
+    metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get_log("browser")  # what earlier pages said
+    browser.get(page.as_uri())
+    pictures = browser.execute_script("return document.querySelectorAll('svg.plot').length")
+    assert pictures >= 1
+    browser.execute_script("document.querySelectorAll('details.explore').forEach(each => { each.open = true; })")
+    count = browser.execute_script("return document.querySelectorAll('details.explore').length")
+    assert count == pictures
+    drawn = (
+        "return [...document.querySelectorAll('.interactive')].map(each => each.querySelectorAll('.main-svg').length)"
+    )
+    WebDriverWait(browser, 30).until(lambda _: min(browser.execute_script(drawn)) > 0)
+    traces = "return [...document.querySelectorAll('.interactive')].map(each => each.data.length)"
+    assert min(browser.execute_script(traces)) >= 1
+    assert browser.get_log("browser") == []
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert [each for each in loaded if not each.startswith(("data:", "blob:"))] == []
+    inside, content, room = browser.execute_script(
+        "const root = document.documentElement; return [innerWidth, root.scrollWidth, root.clientWidth]"
+    )
+    assert inside == 400 and content <= room <= 400
