@@ -68,9 +68,10 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "var(--ink)", "size": 12, "family": "system-ui, sans-serif"},
-        "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
+        "margin": {"l": 60, "r": 12, "t": 40, "b": 44},
         "hovermode": "closest",
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--ink)"},
+        "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
         "annotations": [],
     }
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
@@ -84,8 +85,7 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
             trace["showlegend"] = bool(label) and label not in shown
             shown.add(label)
         traces += own
-        box = axes.get_position()
-        domains = ((0.0, 1.0), (0.0, 1.0)) if len(panels) == 1 else ((box.x0, box.x1), (box.y0, box.y1))
+        domains = _places(panels)[k]
         layout[f"xaxis{suffix}"] = _axis(axes.xaxis, axes.get_xlim(), domains[0], f"y{suffix}")
         layout[f"yaxis{suffix}"] = _axis(axes.yaxis, axes.get_ylim(), domains[1], f"x{suffix}")
         if axes.get_aspect() == 1.0:
@@ -99,6 +99,21 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
     return {"data": traces, "layout": layout} if traces else None
 
 
+def _places(panels: list[Axes]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Where each pair of axes goes, as shares of the width and of the height that all of them fill."""
+    boxes = [axes.get_position() for axes in panels]
+    left, right = min(box.x0 for box in boxes), max(box.x1 for box in boxes)
+    low, high = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
+
+    def share(value: float, first: float, last: float) -> float:
+        return round(float(min(max((value - first) / (last - first), 0.0), 1.0)), 4)
+
+    return [
+        ((share(box.x0, left, right), share(box.x1, left, right)), (share(box.y0, low, high), share(box.y1, low, high)))
+        for box in boxes
+    ]
+
+
 def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], anchor: str) -> dict[str, Any]:
     logarithmic = axis.get_scale() == "log"
     carries = isinstance(axis.get_major_formatter(), Decades)
@@ -110,10 +125,17 @@ def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], 
         "anchor": anchor,
         "gridcolor": "var(--grid)",
         "zeroline": False,
+        "tickangle": 0,
+        "tickfont": {"size": 11},
+        "automargin": True,
         "linecolor": "var(--muted)",
     }
     if logarithmic or carries:
-        return described | {"type": "log", "exponentformat": "power", "dtick": 1 if abs(ends[1] - ends[0]) < 8 else 2}
+        return described | {
+            "type": "log",
+            "exponentformat": "power",
+            "dtick": max(1, round(abs(ends[1] - ends[0]) / 5)),
+        }
     if isinstance(axis.get_major_locator(), NullLocator):
         return described | {"showticklabels": False}
     if isinstance(axis.get_major_locator(), FixedLocator):
