@@ -7,6 +7,7 @@ nudge is right. P1 took ImageNet 32×32; for untrained weights CIFAR-10 does as 
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,8 +145,7 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
     truth = Implicit(solver=_SOLVER, unsettled="keep")(net, x, y)
     cosines, errors, layers = [], [], []
     for beta in map(float, betas.split(",")):
-        estimate = _estimator(points, beta)(net, x, y)
-        found = alignment(estimate.gradient, truth.gradient)
+        found = alignment(_gradient(points, jnp.asarray(beta, x.dtype), net, x, y), truth.gradient)
         cosines.append(found.total.cosine)
         errors.append(found.total.relative_error)
         layers.append([layer.cosine for layer in found.layers.values()])
@@ -153,10 +153,17 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
     return {"cosine": np.array(cosines), "error": np.array(errors), "layers": np.array(layers)}
 
 
-def _estimator(points: int, beta: float) -> AbstractEstimator:
+@eqx.filter_jit
+def _gradient(points: int, beta: jax.Array, net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
+    """Return the estimated gradient; the nudge is traced, so that one program serves all of a curve."""
+    estimator: AbstractEstimator
+    # Not by their constructors, which check the nudge and so must know it.
     if points == 1:
-        return OneSided(beta=beta, solver=_SOLVER, unsettled="keep")
-    return Holomorphic(points=points, radius=beta, solver=_SOLVER, unsettled="keep")
+        estimator = eqx.tree_at(lambda e: e.beta, OneSided(solver=_SOLVER, unsettled="keep"), beta)
+    else:
+        circle = Holomorphic(points=points, radius=1.0, solver=_SOLVER, unsettled="keep")
+        estimator = eqx.tree_at(lambda e: e.radius, circle, beta)
+    return estimator(net, x, y).gradient
 
 
 def _network(kind: str, size: _Size, seed: int) -> LayeredNetwork:
