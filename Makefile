@@ -11,13 +11,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 # One test process per core of a small machine, each on one thread: more of either only makes them wait for each other.
 WORKERS ?= 2
-test test-optimised test-browser test-cluster: export JAX_PLATFORMS ?= cpu
+test test-optimised test-browser test-cluster reproduce: export JAX_PLATFORMS ?= cpu
 test test-optimised test-cluster: export NPROC ?= 1
 test test-optimised test-cluster: export OMP_NUM_THREADS ?= 1
 test test-optimised test-cluster: export OPENBLAS_NUM_THREADS ?= 1
 # Half of the tests' time is compiling, which costs a third less if the compiler does not optimise, half of that again
 # without the fusions' own code generator, and a sixth less in one piece.
-test test-cluster: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+test test-cluster reproduce: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_cpu_parallel_codegen_split_count=1
 
 # What the compiler could get wrong shows in the kernels, in rest states, and in gradients with a published value, one
@@ -48,8 +48,9 @@ test-browser: $(VENV)/.installed-dev $(VENV)/.installed-browser ## Drive the pag
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-cluster ## Run a sweep on a Ray cluster of two nodes on this machine
 	@$(BIN)/pytest -m cluster
 
-reproduce: $(VENV)/.installed ## Run every experiment at the scale of seconds, into runs/
-	@$(BIN)/holoprop reproduce all --scale smoke
+RUNS ?= runs
+reproduce: $(VENV)/.installed ## Run every experiment at the scale of seconds (RUNS=runs, the folder)
+	@$(BIN)/holoprop reproduce all --scale smoke --folder $(RUNS)
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	@$(BIN)/ruff check .

@@ -34,17 +34,18 @@ WIDE_ENOUGH = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """`narrowing`: of the channels; `batch`; `betas`: of Fig. 4a; `points`: of Fig. 4b."""
+    """`narrowing`: of the channels; `batch`; `betas`, `around`, `hard` (points): of Fig. 4a; `points`: of Fig. 4b."""
 
     narrowing: int
     batch: int
     betas: tuple[float, ...]
     around: tuple[int, ...]
     points: tuple[int, ...]
+    hard: tuple[int, ...] = (1, 2)
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(16, 2, (0.3, 1.0, 2.0), (1, 2), (1, 2)),
+    "smoke": _Size(16, 2, (0.3, 1.0, 2.0), (1, 2), (1, 2), (2,)),
     "small": _Size(4, 4, tuple(np.geomspace(1e-3, 30, 19).tolist()), (1, 2, 4, 8), (1, 2, 4, 6, 8)),
     "paper": _Size(1, 16, tuple(np.geomspace(1e-4, 100, 50).tolist()), (1, 2, 4, 20), (1, *range(2, 21, 2))),
 }
@@ -61,7 +62,7 @@ _SOURCE = "P1 (arXiv 2209.00530), Fig. 4a, published result files"
 def run_fig4a(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Sweep the nudge; arrays are `(kinds of curve, nudges, layers)` and `(kinds of curve, nudges)`."""
     size, first = _SIZES[scale], _SEED if seed is None else seed
-    curves = [*(("holomorphic", points) for points in size.around), ("hard", 1), ("hard", 2)]
+    curves = [*(("holomorphic", points) for points in size.around), *(("hard", points) for points in size.hard)]
     arrays = _curves(runner, curves, size.betas, first, scale)
     claims = _slopes(arrays) if scale != "smoke" else []
     largest = {points: _largest(arrays, points) for points in size.around}
@@ -104,7 +105,7 @@ def run_fig4a(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     hard = Table(
         "Without a complex derivative: smallest 1 − cosine at any nudge",
         ("points", "published", "here"),
-        [(points, f"{_BEST_HARD[points]:.1e}", f"{_lost(arrays, 'hard', points).min():.1e}") for points in (1, 2)],
+        [(points, f"{_BEST_HARD[points]:.1e}", f"{_lost(arrays, 'hard', points).min():.1e}") for points in size.hard],
     )
     return Findings(_settings(size, first), claims, [table, hard], arrays)
 

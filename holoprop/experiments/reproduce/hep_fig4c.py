@@ -106,6 +106,17 @@ def _config(kind: str, seed: int, scale: Scale) -> Config:
 
 def _claims(arrays: Arrays, scale: Scale) -> list[Claim]:
     error = np.nanmin(arrays["train_error"], -1).mean(-1)
+    if scale == "smoke":
+        # A hundred steps of a narrow network: it is on its way.
+        return [
+            Claim(
+                "training error of the holomorphic network, two points, percent (guessing: 90)",
+                float(error[1]),
+                "<",
+                90.0,
+                "this project",
+            )
+        ]
     claims = [
         Claim(
             "training error without a complex derivative less that with, two points, in points (published 8.1)",
@@ -115,16 +126,15 @@ def _claims(arrays: Arrays, scale: Scale) -> list[Claim]:
             _SOURCE,
         )
     ]
-    if scale != "smoke":
-        claims.append(
-            Claim(
-                "training error of two points less that of four, in points (published 2.2)",
-                float(error[1] - error[2]),
-                ">",
-                0.0,
-                _SOURCE,
-            )
+    claims.append(
+        Claim(
+            "training error of two points less that of four, in points (published 2.2)",
+            float(error[1] - error[2]),
+            ">",
+            0.0,
+            _SOURCE,
         )
+    )
     return claims
 
 
