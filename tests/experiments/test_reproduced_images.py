@@ -104,10 +104,10 @@ def test_table2_claims_of_homeostasis_and_correction() -> None:
     angles, names = zip(*rows, strict=True)
     error = np.repeat(np.stack([last + 5, last], -1)[:, None], 2, 1)
     found = {"from": np.array(angles), "rows": np.array(names), "error": error}
-    assert _said(jacobian_images._table_claims(found, "small")) == [(12, True), (8, True), (1, True), (5, True)]
+    assert _said(jacobian_images._table_claims(found, "paper")) == [(12, True), (8, True), (5, True), (1, True)]
     found["error"] = found["error"][:3]
     found["from"], found["rows"] = found["from"][:3], found["rows"][:3]
-    assert [claim.holds for claim in jacobian_images._table_claims(found, "small")] == [True, True, False, False]
+    assert [claim.holds for claim in jacobian_images._table_claims(found, "paper")] == [True, True, False, False]
 
 
 def test_table2_claims_of_holomorphic_ep_and_backpropagation() -> None:
