@@ -125,7 +125,6 @@ def test_fig4c_claims_of_the_best_epoch() -> None:
 
 def test_imagenet_runs_from_files_in_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows for data that are not at hand, on a synthetic set of the official form; top-5 errors are below top-1."""
-    (tmp_path / "data" / "imagenet32").mkdir(parents=True)
     synthesise_imagenet32(tmp_path / "data" / "imagenet32", images=200, test_images=40)
     monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path / "cache"))

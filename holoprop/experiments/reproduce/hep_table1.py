@@ -24,7 +24,7 @@ from holoprop.settling.time_stepping import Noise, TimeSteps
 
 METHODS = ("one point, β = 0.1", "one point, β = 0.4", "circle", "continuous")
 NOISES = (0.0, 0.04)
-BETA, POINTS, PERIODS = 0.4, 10, 3
+BETA, POINTS = 0.4, 10
 BATCH = 20
 _WINDOW = 5
 """Of noisy phases with one nudge the mean over so many steps counts, as in P1."""
@@ -56,7 +56,7 @@ class CommonNoise(Noise):
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """How much is trained; noisy time steps of `one` nudge, at each point `around`, and, as `dwell`, continuously."""
+    """How much is trained; noisy time steps of `one` nudge, at each point `around`; `dwell`, `periods`: continuous."""
 
     epochs: int
     train: int | None
@@ -66,12 +66,13 @@ class _Size:
     one: int = 350
     around: int = 50
     dwell: int = 30
+    periods: int = 3
     methods: tuple[str, ...] = METHODS
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(3, 1500, 300, 1, (32, 32), 40, 20, 15, ("one point, β = 0.1", "circle")),
-    "small": _Size(4, 15_000, None, 1, one=100),
+    "smoke": _Size(3, 1500, 300, 1, (32, 32), 40, 20, 15, 3, ("one point, β = 0.1", "circle")),
+    "small": _Size(5, None, None, 1, one=100, dwell=15, periods=2),
     "paper": _Size(50, None, None, 3),
 }
 
@@ -99,7 +100,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
         "without noise": f"rest states of residual {_SOLVER.tolerance:g} (P1: 350 + 350 and 200 + 50 time steps)",
         "noise": f"{NOISES[1]:g} on every drive at every time step, one draw for the batch; {size.one} steps with one "
         f"nudge, {size.around} at each of {POINTS} points",
-        "continuous": f"{size.dwell} steps at each of {POINTS} points, {PERIODS} periods an update",
+        "continuous": f"{size.dwell} steps at each of {POINTS} points, {size.periods} periods an update",
         "seeds": ", ".join(map(str, numbers)),
     }
     return Findings(settings, _claims(arrays, scale), [_table(arrays)], arrays)
@@ -124,7 +125,9 @@ def train_one(report: Report, *, method: str, noise: float, seed: int, scale: Sc
 def _estimator(method: str, noise: float, size: _Size) -> AbstractEstimator:
     drawn = CommonNoise(noise) if noise else None
     if method == "continuous":
-        return Oscillation(points=POINTS, radius=BETA, dwell=size.dwell, periods=PERIODS, noise=drawn, solver=_SOLVER)
+        return Oscillation(
+            points=POINTS, radius=BETA, dwell=size.dwell, periods=size.periods, noise=drawn, solver=_SOLVER
+        )
     if method == "circle":
         nudged = TimeSteps(size.around, noise=drawn) if noise else None
         return Holomorphic(points=POINTS, radius=BETA, solver=_SOLVER, nudged_solver=nudged, unsettled="keep")
