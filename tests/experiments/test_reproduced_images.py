@@ -58,18 +58,23 @@ def test_a_course_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path:
 
 
 @pytest.mark.usefixtures("stripes")
-def test_fig4il_measures_feedback_and_error_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 0 degrees: before training response and error are one, and homeostasis keeps the angle small."""
-    size = jacobian_images._Size(2, 100, 40, 1, (4, 4, 4, 4), 15.0, ((), ()))
-    monkeypatch.setitem(jacobian_images._SIZES, "smoke", size)
+def test_a_course_measures_feedback_and_error_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 0 degrees: before training response and error are one, and learning moves the feedback."""
     monkeypatch.setattr(image_courses, "_COMPARED", 5)
-    found = jacobian_images.run_fig4il("smoke", 1, Runner(silent))
-    arrays = found.arrays
-    assert arrays["angle"].shape == (2, 1, 3) and arrays["alignment"].shape == (2, 1, 3, 4)
-    np.testing.assert_allclose(arrays["angle"][:, :, 0], 0, atol=1e-3)
-    np.testing.assert_allclose(arrays["alignment"][:, :, 0], 1, atol=1e-3)
-    assert arrays["angle"][1, 0, -1] < arrays["angle"][0, 0, -1]
-    assert [row[:2] for row in found.tables[0].rows] == [(0, "infinitesimal"), (0, "infinitesimal, homeostasis")]
+    small = {"network.channels": [4, 4], "network.feedback": "free", "network.angle": 0, "estimator.homeostasis": 15}
+    course = image_course(preset_with("cifar10-small", TINY | small), silent, None, measure=True)
+    assert course["angle"].shape == (3,) and course["alignment"].shape == (3, 2)
+    np.testing.assert_allclose(course["angle"][0], 0, atol=1e-3)
+    np.testing.assert_allclose(course["alignment"][0], 1, atol=1e-3)
+    assert (course["angle"][1:] > 0.01).all() and (course["alignment"] <= 1).all()
+
+
+def test_fig4il_claims_of_angle_and_error_vectors() -> None:
+    angle = np.array([[[0.0, 40.0]], [[0.0, 12.0]]])
+    alignment = np.zeros((2, 1, 2, 3))
+    alignment[:, 0, -1] = [[0.2, 0.3, 1.0], [0.5, 0.9, 0.9]]
+    found = {"angle": angle, "alignment": alignment}
+    assert _said(jacobian_images._fig4il_claims(found)) == [(28.0, True), (0.3, True)]
 
 
 def test_rows_of_p2s_table_are_presets_with_the_published_changes() -> None:
@@ -125,7 +130,7 @@ def test_fig4c_claims_of_the_best_epoch() -> None:
 
 def test_imagenet_runs_from_files_in_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows for data that are not at hand, on a synthetic set of the official form; top-5 errors are below top-1."""
-    synthesise_imagenet32(tmp_path / "data" / "imagenet32", images=200, test_images=40)
+    synthesise_imagenet32(tmp_path / "data", images=200, test_images=40)
     monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path / "cache"))
 

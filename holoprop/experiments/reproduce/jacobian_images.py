@@ -235,7 +235,13 @@ def _fig4il_claims(found: Arrays) -> list[Claim]:
     angle, alignment = (found[name][:, :, -1].mean(1) for name in ("angle", "alignment"))
     source = f"{_SOURCE}, Fig. 4k and l"
     return [
-        Claim("feedback angle at the end, without homeostasis less with, degrees", angle[0] - angle[1], ">", 0, source),
+        Claim(
+            "feedback angle at the end, without homeostasis less with, degrees",
+            float(angle[0] - angle[1]),
+            ">",
+            0.0,
+            source,
+        ),
         Claim(
             "cosine of response and error at the end, with homeostasis less without, worst layer but the last",
             float((alignment[1] - alignment[0])[:-1].min()),
