@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -78,7 +77,7 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
     shown: set[str] = set()
     for k, axes in enumerate(panels):
         suffix = "" if k == 0 else str(k + 1)
-        own = [*_maps(axes), *_bars(axes), *_points(axes), *_lines(axes)]
+        own = [*_maps(axes), *_bars(axes), *_lines(axes)]
         for trace in own:
             label = trace.get("name", "")
             trace |= {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legendgroup": label}
@@ -181,30 +180,6 @@ def _curve(axes: Axes, line: Line2D, x: np.ndarray, y: np.ndarray) -> dict[str, 
     return trace
 
 
-def _points(axes: Axes) -> list[dict[str, Any]]:
-    """Clouds of points."""
-    traces = []
-    for cloud in axes.collections:
-        if not isinstance(cloud, PathCollection):
-            continue
-        places = np.ma.filled(np.ma.asarray(cloud.get_offsets(), np.float64), np.nan)
-        faces = cloud.get_facecolor()
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": _numbers(axes.xaxis, places[:, 0]),
-                "y": _numbers(axes.yaxis, places[:, 1]),
-                "name": _label(cloud.get_label()),
-                "marker": {
-                    "color": [_colour(face) for face in faces] if len(faces) > 1 else _colour(faces[0]),
-                    "size": float(np.sqrt(cloud.get_sizes().mean())) * 1.3,
-                },
-            }
-        )
-    return traces
-
-
 def _bars(axes: Axes) -> list[dict[str, Any]]:
     return [
         {
@@ -222,7 +197,7 @@ def _bars(axes: Axes) -> list[dict[str, Any]]:
 
 
 def _maps(axes: Axes) -> list[dict[str, Any]]:
-    """Values over a plane: images, and meshes with equal sides."""
+    """Values over a plane."""
     traces = []
     for image in axes.images:
         values = np.ma.filled(np.ma.asarray(image.get_array(), np.float64), np.nan)
@@ -239,17 +214,10 @@ def _maps(axes: Axes) -> list[dict[str, Any]]:
                 values if image.origin == "lower" else values[::-1],
             )
         )
-    for mesh in axes.collections:
-        if isinstance(mesh, QuadMesh):
-            corners = mesh.get_coordinates()
-            values = np.ma.filled(np.ma.asarray(mesh.get_array(), np.float64), np.nan)
-            x, y = corners[0, :, 0], corners[:, 0, 1]
-            middle = [(side[1:] + side[:-1]) / 2 for side in (x, y)]
-            traces.append(_heat(mesh, *middle, values.reshape(len(middle[1]), len(middle[0]))))
     return traces
 
 
-def _heat(drawn: AxesImage | QuadMesh, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+def _heat(drawn: AxesImage, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     low, high = drawn.get_clim()
     bar = drawn.colorbar
     title = "" if bar is None else bar.ax.get_ylabel()

@@ -59,7 +59,7 @@ def test_maps_points_bars_and_words_on_axes() -> None:
         left, right = figure.subplots(1, 2)
         picture = left.imshow(np.arange(6.0).reshape(2, 3), origin="lower", extent=(0, 3, 0, 2), vmin=0, vmax=5)
         figure.colorbar(picture, ax=left).set_label("residual")
-        right.scatter([1.0, 2.0], [3.0, 4.0], color=COLOURS["green"], label="samples")
+        right.plot([1.0, 2.0], [3.0, 4.0], "o", color=COLOURS["green"], label="samples")
         right.bar([0], [2.5], width=0.5, color=COLOURS["pink"], label="mean")
         right.set_xticks([0, 1], ["none", "all\nof it"])
         right.set_title("second", loc="left")
@@ -68,7 +68,8 @@ def test_maps_points_bars_and_words_on_axes() -> None:
     assert heat["z"] == [[0, 1, 2], [3, 4, 5]] and heat["x"] == [0.5, 1.5, 2.5] and heat["y"] == [0.5, 1.5]
     assert heat["colorbar"]["title"]["text"] == "log10 of residual" and (heat["zmin"], heat["zmax"]) == (0, 5)
     assert (bar["x"], bar["y"], bar["name"], bar["xaxis"]) == ([0], [2.5], "mean", "x2")
-    assert (cloud["x"], cloud["y"], cloud["marker"]["color"]) == ([1, 2], [3, 4], "var(--green)")
+    assert (cloud["x"], cloud["y"], cloud["mode"]) == ([1, 2], [3, 4], "markers")
+    assert cloud["marker"]["color"] == "var(--green)"
     assert drawn["layout"]["xaxis2"]["ticktext"] == ["none", "all<br>of it"]
     assert drawn["layout"]["yaxis"]["scaleanchor"] == "x" and "scaleanchor" not in drawn["layout"]["yaxis2"]
     assert drawn["layout"]["annotations"][0]["text"] == "second"
