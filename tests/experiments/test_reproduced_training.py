@@ -23,7 +23,7 @@ def _said(claims: list[Claim]) -> list[tuple[float, bool]]:
 @pytest.mark.parametrize("panel", ["a-d", "e-h"])
 def test_fig4_claims_of_homeostasis_and_correction(panel: str) -> None:
     """Two seeds; the last epoch counts, and of several weights of homeostasis the largest."""
-    kinds = jacobian_fig4._PANELS[panel].kinds
+    kinds = jacobian_fig4.PANELS[panel].kinds
     measure, error = np.full((len(kinds), 2, 3), 0.6), np.full((len(kinds), 2, 3), 15.0)
     alignment = np.full((len(kinds), 2, 3, 3), 0.3)
     measure[-3, :, -1], measure[0, :, -1] = 0.9, (0.5, 0.7)

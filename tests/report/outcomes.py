@@ -126,6 +126,9 @@ def arrays_of(name: str) -> dict[str, np.ndarray]:
         parts = {part: rng.uniform(0, 1, (2, 2, 4)) for part in ("error", "angle")}
         rows = np.array(["infinitesimal", "infinitesimal, homeostasis"])
         return {"rows": rows, "alignment": rng.uniform(0, 1, (2, 2, 4, 4)), **parts}
+    if name == "corrected-training":
+        apart = 10.0 ** rng.uniform(-9, -3, (2, 2, 5))
+        return {"networks": np.array(["loop", "other"]), "apart": apart, "error": rng.uniform(10, 20, (2, 2, 2, 5))}
     if name == "cosine-in-training":
         names = np.array(list(during_training.ESTIMATORS))
         return {"estimators": names, "lost": 10.0 ** rng.uniform(-9, 0, (len(names), 5))}

@@ -47,7 +47,7 @@ _SIZES: dict[Scale, tuple[int, int | None, int | None, int, tuple[int, ...], flo
 
 
 @dataclasses.dataclass(frozen=True)
-class _Panel:
+class Panel:
     """One row of the figure: its networks, optimiser and the weights of homeostasis, rising."""
 
     build: Callable[..., Build]
@@ -71,11 +71,11 @@ def _loop(layers: tuple[int, ...]) -> Build:
     return lambda key: loop_mlp(784, layers, 10, key=key)
 
 
-_PANELS = {
-    "a-d": _Panel(
+PANELS = {
+    "a-d": Panel(
         _reciprocal, "feedback at 90 degrees", functools.partial(optax.adamw, weight_decay=0.0), 1e-4, "AdamW", (1.0,)
     ),
-    "e-h": _Panel(
+    "e-h": Panel(
         _loop,
         "a loop, one way, the last layer back to the first",
         functools.partial(optax.sgd, momentum=0.9),
@@ -98,7 +98,7 @@ def run_loop(scale: Scale, seed: int | None, runner: Runner) -> Findings:
 
 
 def _run(name: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
-    panel, (epochs, train, test, seeds, layers, factor) = _PANELS[name], _SIZES[scale]
+    panel, (epochs, train, test, seeds, layers, factor) = PANELS[name], _SIZES[scale]
     numbers = seeds_from(seed, seeds)
     arrays = trained(
         runner,
@@ -123,7 +123,7 @@ def _run(name: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
 def train_one(report: Report, *, panel: str, kind: str, seed: int, scale: Scale) -> Arrays:
     """Train one network of a panel in one of the ways, and return its course."""
     epochs, train, test, _, layers, factor = _SIZES[scale]
-    row = _PANELS[panel]
+    row = PANELS[panel]
     return course_of(
         row.build(layers)(jax.random.key(seed)),
         _estimator(kind),

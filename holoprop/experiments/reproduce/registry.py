@@ -214,6 +214,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "exact_without_symmetry",
     ),
     Experiment(
+        "corrected-training",
+        "Without weight symmetry: training by the corrected circle and by the exact gradient, weight for weight",
+        "holoprop: acceptance of the correction",
+        "fashion-mnist",
+        _minutes(0.5, 40.0, 800.0),
+        "corrected_training",
+    ),
+    Experiment(
         "jacobian-fig2",
         "Without weight symmetry: the response from finite nudges, and from an oscillation without a free phase",
         "P2 (arXiv 2309.02214), Fig. 2",
