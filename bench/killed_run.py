@@ -7,6 +7,7 @@ a whole run that is there already is not repeated.
 """
 
 import argparse
+import itertools
 import json
 import random
 import subprocess
@@ -63,10 +64,14 @@ def compare(whole: Path, killed: Path) -> int:
     faults = []
     if _arrays(whole / "checkpoint.eqx") != _arrays(killed / "checkpoint.eqx"):
         faults.append("the arrays of the last checkpoints differ")
+    records, resumed = (_timeless(folder / "metrics.jsonl") for folder in (whole, killed))
     # A whole run that was there already may have written fewer checkpoints, and a record with each.
-    resumed = _timeless(killed / "metrics.jsonl")
-    if not all(record in resumed for record in _timeless(whole / "metrics.jsonl")):
+    places = {(record["kind"], record["step"]) for record in records}
+    if [each for each in resumed if (each["kind"], each["step"]) in places] != records or not records:
         faults.append("the metrics differ")
+    steps = [each["step"] for each in resumed if each["kind"] == "step"]
+    if any(later <= sooner for sooner, later in itertools.pairwise(steps)):
+        faults.append("steps were recorded twice")
     with np.load(whole / "evaluation.npz") as one, np.load(killed / "evaluation.npz") as other:
         faults += [f"{name} of the evaluations differ" for name in one if not np.array_equal(one[name], other[name])]
     print("identical to the bit" if not faults else "; ".join(faults))

@@ -197,8 +197,9 @@ def test_a_folder_for_a_file(
 COMMANDS = {
     "unknown preset": (
         ["train", "digit-mlp"],
-        "unknown preset 'digit-mlp': choose one of cifar10-p1, cifar10-p1-bp, cifar10-small, digits-mlp, "
-        "fashion-mnist-mlp, imagenet32-p1, mnist-mlp, or give a path that ends in .toml; did you mean 'digits-mlp'?",
+        "unknown preset 'digit-mlp': choose one of cifar10-p1, cifar10-p1-bp, cifar10-p2, cifar10-small, "
+        "cifar10-vgg6, digits-mlp, fashion-mnist-mlp, imagenet32-p1, mnist-mlp, or give a path that ends in .toml; "
+        "did you mean 'digits-mlp'?",
     ),
     "no preset": (["train"], "Missing argument 'PRESET|FILE.toml'. (holoprop --help)"),
     "unknown command": (["frobnicate"], "No such command 'frobnicate'. (holoprop --help)"),

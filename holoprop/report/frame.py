@@ -15,26 +15,23 @@ def single_page(title: str, headline: Markup, sections: Iterable[Markup], script
     files = resources.files(__package__ or "holoprop.report")
     # The links of a run's page lead to sections that other pages do not have.
     frame = re.sub(r"<nav.*?</nav>\n", "", (files / "page.html").read_text(encoding="utf-8"), flags=re.DOTALL)
-    page = Template(frame).substitute(
+    return Template(frame).substitute(
         title=escaped(title),
         style=(files / "page.css").read_text(encoding="utf-8"),
         headline=headline,
         sections=joined(sections),
+        **running(scripts),
     )
-    if not scripts:
-        return page
-    page = page.replace(_NOTHING_RUNS, f"script-src {' '.join(map(_hash, scripts))}; {_NOTHING_RUNS}", 1)
-    page = page.replace("loads nothing and runs nothing", "loads nothing and runs nothing but these scripts", 1)
-    return page.replace("</body>", joined(element("script", Markup(each)) for each in scripts) + "\n</body>")
 
 
-_NOTHING_RUNS = "img-src data:;"
-"""Of the page's security policy, where what may run is put in."""
-
-
-def _hash(script: str) -> str:
-    """By which a page's security policy knows a script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+def running(scripts: Sequence[str] = ()) -> dict[str, str]:
+    """Return what a page's frame says of what may run: `hashes` for its security policy, and the `scripts`."""
+    digests = (hashlib.sha256(each.encode()).digest() for each in scripts)
+    hashes = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    return {
+        "hashes": " ".join(hashes or ["'none'"]),
+        "scripts": "".join(element("script", Markup(each)) + "\n" for each in scripts),
+    }
 
 
 def tile(label: str, value: str, remark: str) -> Markup:

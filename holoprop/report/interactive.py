@@ -4,6 +4,7 @@ The picture of the page stays the one that is printed and read aloud; below it t
 itself is in the page, which loads nothing; only the scripts named by their hashes may run.
 """
 
+import html
 import json
 import math
 from importlib import resources
@@ -12,23 +13,38 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from holoprop.report.drawing import COLOURS, Decades
 from holoprop.report.markup import Markup, element
 
 _DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
-_MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "D": "diamond", "x": "x"}
+_MARKERS = {
+    "o": "circle",
+    ".": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "<": "triangle-left",
+    "D": "diamond",
+    "x": "x-thin",
+    "+": "cross-thin",
+    "|": "line-ns",
+}
+_THIN = ("x", "+", "|")
+"""Markers that are lines, and have no area to fill."""
 _PIXELS_PER_INCH = 96
 
 
 def explorer(figure: Figure, name: str) -> Markup | None:
-    """Return what unfolds to the same curves and maps, to zoom and to point at; `None` if there are none.
+    """Return what unfolds to the same curves, bars and maps, to zoom and to point at; `None` if there are none.
 
     **Arguments:** `figure`: drawn already, so that its axes are where they are in the picture; `name`: of the picture,
     letters and dashes.
@@ -36,8 +52,8 @@ def explorer(figure: Figure, name: str) -> Markup | None:
     drawn = _plot(figure)
     if drawn is None:
         return None
-    # "</" would end the element early.
-    data = Markup(json.dumps(drawn, allow_nan=False).replace("</", "<\\/"))
+    # What looks like a tag or a comment could end the element early.
+    data = Markup(json.dumps(drawn, allow_nan=False).replace("<", "\\u003c"))
     return element(
         "details",
         element("summary", "Zoom and read off values"),
@@ -72,12 +88,14 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--ink)"},
         "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
         "annotations": [],
+        "shapes": [],
     }
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     shown: set[str] = set()
     for k, axes in enumerate(panels):
         suffix = "" if k == 0 else str(k + 1)
-        own = [*_maps(axes), *_bars(axes), *_lines(axes)]
+        own = [*_maps(axes), *_ranges(axes), *_bars(axes), *_rings(axes), *_lines(axes)]
+        layout["shapes"] += _grounds(axes, f"x{suffix}", f"y{suffix}")
         for trace in own:
             label = trace.get("name", "")
             trace |= {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legendgroup": label}
@@ -93,7 +111,7 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
         if title:
             where = {"x": domains[0][0], "y": domains[1][1], "xref": "paper", "yref": "paper"}
             anchors = {"xanchor": "left", "yanchor": "bottom", "showarrow": False}
-            layout["annotations"].append({"text": title, **where, **anchors})
+            layout["annotations"].append({"text": html.escape(title, quote=False), **where, **anchors})
     layout["showlegend"] = any(trace["showlegend"] for trace in traces)
     return {"data": traces, "layout": layout} if traces else None
 
@@ -118,7 +136,7 @@ def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], 
     carries = isinstance(axis.get_major_formatter(), Decades)
     ends = [math.log10(end) for end in limits] if logarithmic else list(limits)
     described: dict[str, Any] = {
-        "title": {"text": axis.get_label_text()},
+        "title": {"text": html.escape(axis.get_label_text(), quote=False)},
         "range": ends,
         "domain": list(domain),
         "anchor": anchor,
@@ -139,7 +157,10 @@ def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], 
         return described | {"showticklabels": False}
     if isinstance(axis.get_major_locator(), FixedLocator):
         places = [float(place) for place in axis.get_majorticklocs()]
-        words = [str(text).replace("\n", "<br>") for text in axis.get_major_formatter().format_ticks(places)]
+        words = [
+            html.escape(str(text), quote=False).replace("\n", "<br>")
+            for text in axis.get_major_formatter().format_ticks(places)
+        ]
         return described | {"tickvals": places, "ticktext": words}
     return described
 
@@ -177,22 +198,89 @@ def _curve(axes: Axes, line: Line2D, x: np.ndarray, y: np.ndarray) -> dict[str, 
             "size": 1.3 * float(line.get_markersize()),
             "color": own,
         }
+        if str(line.get_marker()) in _THIN:
+            trace["marker"]["line"] = {"width": 2, "color": own}
     return trace
 
 
 def _bars(axes: Axes) -> list[dict[str, Any]]:
+    traces = []
+    for container in axes.containers:
+        if not isinstance(container, BarContainer):
+            continue
+        # Bars of error lie around their tops, as far up as down.
+        spans = [] if container.errorbar is None else container.errorbar.lines[2][0].get_segments()
+        for k, bar in enumerate(container.patches):
+            trace = {
+                "type": "bar",
+                "x": [float(bar.get_x() + bar.get_width() / 2)],
+                "y": [float(bar.get_height())],
+                "width": float(bar.get_width()),
+                "name": _label(container.get_label()),
+                "marker": {"color": _colour(bar.get_facecolor())},
+            }
+            if spans:
+                half = float(np.ptp(np.asarray(spans[k])[:, 1])) / 2
+                trace["error_y"] = {"type": "data", "array": [half], "color": "var(--ink)"}
+            traces.append(trace)
+    return traces
+
+
+def _ranges(axes: Axes) -> list[dict[str, Any]]:
+    """The area between two curves, which says nothing when it is pointed at."""
     return [
         {
-            "type": "bar",
-            "x": [float(bar.get_x() + bar.get_width() / 2)],
-            "y": [float(bar.get_height())],
-            "width": float(bar.get_width()),
-            "name": _label(container.get_label()),
-            "marker": {"color": _colour(bar.get_facecolor())},
+            "type": "scatter",
+            "mode": "lines",
+            "x": _numbers(axes.xaxis, np.asarray(path.vertices, np.float64)[:, 0]),
+            "y": _numbers(axes.yaxis, np.asarray(path.vertices, np.float64)[:, 1]),
+            "line": {"width": 0},
+            "fill": "toself",
+            "fillcolor": _colour(area.get_facecolor()[0]),
+            "opacity": 0.15,
+            "hoverinfo": "skip",
         }
-        for container in axes.containers
-        if isinstance(container, BarContainer)
-        for bar in container.patches
+        for area in axes.collections
+        if isinstance(area, PolyCollection)
+        for path in area.get_paths()
+    ]
+
+
+def _rings(axes: Axes) -> list[dict[str, Any]]:
+    """Circles, but for the light rims that tell them from the ground."""
+    turn = 2 * np.pi * np.arange(181) / 180
+    traces = []
+    for ring in axes.patches:
+        if not isinstance(ring, Circle) or (colour := _colour(ring.get_edgecolor())) == "#ffffff":
+            continue
+        across, up = np.asarray(ring.get_center(), np.float64)
+        radius = ring.get_radius()
+        places = {"x": _plain(across + radius * np.cos(turn)), "y": _plain(up + radius * np.sin(turn))}
+        dash = _DASHES.get(str(ring.get_linestyle()), "solid")
+        line = {"color": colour, "width": 1.6, "dash": dash}
+        traces.append({"type": "scatter", "mode": "lines", "line": line, "hoverinfo": "skip", **places})
+    return traces
+
+
+def _grounds(axes: Axes, x: str, y: str) -> list[dict[str, Any]]:
+    """Strips from the bottom to the top that tell parts of the ground apart."""
+    bars = {id(bar) for container in axes.containers for bar in container.get_children()}
+    return [
+        {
+            "type": "rect",
+            "xref": x,
+            "yref": f"{y} domain",
+            "x0": float(strip.get_x()),
+            "x1": float(strip.get_x() + strip.get_width()),
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": _colour(strip.get_facecolor()),
+            "opacity": 0.45,
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for strip in axes.patches
+        if isinstance(strip, Rectangle) and id(strip) not in bars
     ]
 
 
@@ -245,8 +333,9 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 def _label(label: object) -> str:
+    """A name in the legend, in which Plotly would take tags for markup; names with an underscore are none."""
     text = str(label)
-    return "" if text.startswith("_") else text
+    return "" if text.startswith("_") else html.escape(text, quote=False)
 
 
 def _colour(colour: Any) -> str:

@@ -10,6 +10,7 @@ from string import Template
 from holoprop.experiments.run_folder import write_text
 from holoprop.report.curves import learning_curves
 from holoprop.report.exactness import gradient_alignment, rest_states
+from holoprop.report.frame import running
 from holoprop.report.markup import escaped, joined
 from holoprop.report.mistakes import confusion_and_mistakes
 from holoprop.report.overview import configuration, environment, headline
@@ -49,4 +50,5 @@ def render_page(run: Run) -> str:
         style=(files / "page.css").read_text(encoding="utf-8"),
         headline=headline(run),
         sections=joined(make(run) for make in _SECTIONS),
+        **running(),
     )

@@ -9,9 +9,10 @@ import pytest
 from holoprop.data.dataset import Dataset, Split
 from holoprop.data.synthetic import synthesise_imagenet32
 from holoprop.experiments import building
-from holoprop.experiments.reproduce import hep_fig4c, hep_table2, image_courses, jacobian_images
-from holoprop.experiments.reproduce.image_courses import image_course, preset_with
+from holoprop.experiments.config import Config
+from holoprop.experiments.reproduce import during_training, hep_fig4c, hep_table2, jacobian_images, preset_courses
 from holoprop.experiments.reproduce.outcome import Claim
+from holoprop.experiments.reproduce.preset_courses import preset_course, preset_with, train_part
 from holoprop.experiments.reproduce.runner import Runner, silent
 
 TINY = {
@@ -48,9 +49,9 @@ def test_a_course_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path:
     """Oracle: the same course in one piece, and a shorter one, which is its beginning."""
     short = preset_with("cifar10-small", TINY | {"optimizer.schedule": "constant", "training.epochs": 1})
     long = preset_with("cifar10-small", TINY | {"optimizer.schedule": "constant"})
-    begun = image_course(short, silent, tmp_path / "run")
-    again = image_course(long, silent, tmp_path / "run")
-    alone = image_course(long, silent, None)
+    begun = preset_course(short, silent, tmp_path / "run")
+    again = preset_course(long, silent, tmp_path / "run")
+    alone = preset_course(long, silent, None)
     for name in ("error", "train_error", "unsettled", "sweeps", "residual"):
         np.testing.assert_array_equal(again[name], alone[name])
         np.testing.assert_array_equal(begun[name], alone[name][: len(begun[name])])
@@ -60,9 +61,10 @@ def test_a_course_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path:
 @pytest.mark.usefixtures("stripes")
 def test_a_course_measures_feedback_and_error_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """From 0 degrees: before training response and error are one, and learning moves the feedback."""
-    monkeypatch.setattr(image_courses, "_COMPARED", 5)
+    monkeypatch.setattr(preset_courses, "_COMPARED", 5)
     small = {"network.channels": [4, 4], "network.feedback": "free", "network.angle": 0, "estimator.homeostasis": 15}
-    course = image_course(preset_with("cifar10-small", TINY | small), silent, None, measure=True)
+    config = preset_with("cifar10-small", TINY | small).to_toml()
+    course = train_part(silent, label="x", config=config, feedback=True)
     assert course["angle"].shape == (3,) and course["alignment"].shape == (3, 2)
     np.testing.assert_allclose(course["angle"][0], 0, atol=1e-3)
     np.testing.assert_allclose(course["alignment"][0], 1, atol=1e-3)
@@ -83,9 +85,13 @@ def test_rows_of_p2s_table_are_presets_with_the_published_changes() -> None:
     assert (config.network.feedback, config.network.angle, config.training.seed) == ("free", 0, 3)
     config = jacobian_images._config("cifar-10", "corrected", 90, 0, "paper")
     assert (config.estimator.asymmetry, config.estimator.homeostasis, config.network.angle) == ("correct", None, 90)
+    figure = jacobian_images._config("cifar-10", "infinitesimal", 0, 0, "paper", figure=True)
+    assert (figure.training.epochs, figure.optimizer.learning_rates) == (90, (0.125, 0.075, 0.05, 0.04, 0.025))
     config = jacobian_images._config("imagenet32", "infinitesimal, homeostasis", 0, 0, "paper")
     assert (config.estimator.name, config.estimator.homeostasis, config.training.epochs) == ("forward_response", 10, 90)
-    assert jacobian_images._config("cifar-10", "symmetric", 0, 0, "paper").network.feedback == "tied"
+    assert config.data.std == pytest.approx((0.3435, 0.336, 0.3375))
+    symmetric = jacobian_images._config("cifar-10", "symmetric", 0, 0, "paper")
+    assert symmetric == hep_table2.published_config("cifar-10", "hEP", 0) and symmetric.network.feedback == "tied"
     assert jacobian_images._config("cifar-100", "exact", 0, 0, "small").data.name == "cifar-100-subset"
 
 
@@ -109,17 +115,33 @@ def test_table2_claims_of_homeostasis_and_correction() -> None:
     angles, names = zip(*rows, strict=True)
     error = np.repeat(np.stack([last + 5, last], -1)[:, None], 2, 1)
     found = {"from": np.array(angles), "rows": np.array(names), "error": error}
-    assert _said(jacobian_images._table_claims(found, "paper")) == [(12, True), (8, True), (5, True), (1, True)]
+    assert _said(jacobian_images._table_claims("cifar-10", found, "paper")) == [
+        (12, True),
+        (8, True),
+        (5, True),
+        (1, True),
+    ]
     found["error"] = found["error"][:3]
     found["from"], found["rows"] = found["from"][:3], found["rows"][:3]
-    assert [claim.holds for claim in jacobian_images._table_claims(found, "paper")] == [True, True, False, False]
+    assert [claim.holds for claim in jacobian_images._table_claims("cifar-10", found, "paper")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_table2_claims_of_holomorphic_ep_and_backpropagation() -> None:
     error = np.array([[[np.nan, 50.0, 12.0, 12.4]], [[np.nan, 40.0, 11.0, 11.2]]])
     claims = hep_table2._claims("cifar-10", {"error": error}, "paper")
-    assert _said(claims) == [(1.2, True), (88.0, True)]
-    assert _said(hep_table2._claims("cifar-10", {"error": error + 2}, "paper"))[1] == (86.0, False)
+    assert _said(claims) == [(1.2, True), (87.6, True), (88.8, True), (88.0, True)]
+    assert _said(hep_table2._claims("cifar-10", {"error": error + 2}, "paper"))[3] == (86.0, False)
+    # Alike, but both near guessing.
+    assert [claim.holds for claim in hep_table2._claims("cifar-100", {"error": error / 2 + 92}, "small")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_fig4c_claims_of_the_best_epoch() -> None:
@@ -134,7 +156,7 @@ def test_imagenet_runs_from_files_in_its_format(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HOLOPROP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOLOPROP_CACHE", str(tmp_path / "cache"))
 
-    def unverified(preset: str, changes: dict) -> object:
+    def unverified(preset: str, changes: dict) -> Config:
         return preset_with(preset, changes | TINY | {"data.verify": False})
 
     monkeypatch.setattr(hep_table2, "preset_with", unverified)
@@ -143,3 +165,26 @@ def test_imagenet_runs_from_files_in_its_format(tmp_path: Path, monkeypatch: pyt
     assert (found.arrays["top5"][..., 1:] <= found.arrays["error"][..., 1:]).all()
     assert found.settings["data"].startswith("imagenet32")
     jax.clear_caches()
+
+
+def test_estimators_along_training_are_judged_where_there_is_an_exact_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second epoch has none and is left out; an estimate that is not a number lacks all there is."""
+    names = during_training._SIZES["smoke"].estimators
+    lost = np.array([[1e-2, np.nan, 0.5], [1e-4, np.nan, np.nan], [1e-7, np.nan, 1e-6]])
+    course = {"lost": lost, "error": np.array([np.nan, 9.0, 5.0])}
+    monkeypatch.setattr(Runner, "parts", lambda *_, **__: [course])
+    found = during_training.run_cosines("smoke", None, Runner())
+    assert names[2] == during_training.AUTOMATIC
+    assert _said(found.claims) == [(1e-6, True), (5e5, True)]
+    assert found.tables[0].rows[1][-1] == 1.0 and found.settings["epochs left out"].startswith("1,")
+    assert found.tables[1].rows == [("5.00", "5.00", 2)]
+
+
+def test_solvers_along_training_are_judged_by_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = np.array([[20.0, 30.0, 60.0], [10.0, 12.0, 14.0], [8.0, 10.0, 12.0]])
+    settled = np.array([[1.0, 1.0, 0.9], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    course = {"sweeps": sweeps, "settled": settled, "error": np.array([np.nan, 9.0, 5.0])}
+    monkeypatch.setattr(Runner, "parts", lambda *_, **__: [course])
+    found = during_training.run_settling("small", None, Runner())
+    assert _said(found.claims) == [(2.5, True), (100.0, True), (3.0, True)]
+    assert found.tables[0].rows[0][-1] == "90 %"

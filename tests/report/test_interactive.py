@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 from holoprop.report.drawing import COLOURS, house_style, inline_svg, new_axes, show_decades
 from holoprop.report.interactive import explorer
@@ -83,4 +84,29 @@ def test_a_figure_of_nothing_has_no_explorer_and_names_cannot_end_the_script() -
         axes.plot([0, 1], [0, 1], label="</script><b>")
     inline_svg(empty, "x", "x")
     assert explorer(empty, "x") is None
-    assert _drawn(figure)["data"][0]["name"] == "</script><b>"
+    # As it is in JSON, and with its tags written out, for Plotly would take them for markup.
+    assert _drawn(figure)["data"][0]["name"] == "&lt;/script&gt;&lt;b&gt;"
+
+
+def test_rings_strips_ranges_and_bars_of_error_are_there_too() -> None:
+    with house_style():
+        figure, axes = new_axes("x", "y")
+        axes.set(xlim=(-3, 3), ylim=(-3, 5))
+        axes.add_patch(Circle((0.5, 0), 2.0, fill=False, edgecolor=COLOURS["vermilion"], linestyle="--"))
+        axes.add_patch(Circle((0.5, 0), 2.0, fill=False, edgecolor="#ffffff"))
+        axes.axvspan(1, 2, color=COLOURS["grid"])
+        axes.fill_between([0.0, 1.0], [1.0, 2.0], [3.0, 4.0], color=COLOURS["blue"])
+        axes.bar([-1], [2.0], width=0.5, color=COLOURS["pink"], yerr=0.25)
+        axes.plot([0.0], [1.0], "+")
+    drawn = _drawn(figure)
+    area, bar, ring, point = drawn["data"][:4]
+    assert area["fill"] == "toself" and {*zip(area["x"], area["y"], strict=True)} >= {(0, 1), (1, 2), (0, 3), (1, 4)}
+    assert bar["error_y"]["array"] == [0.25]
+    radius = np.hypot(np.array(ring["x"]) - 0.5, ring["y"])
+    np.testing.assert_allclose(radius, 2, rtol=1e-4)
+    assert ring["line"] == {"color": "var(--vermilion)", "width": 1.6, "dash": "dash"}
+    (strip,) = drawn["layout"]["shapes"]
+    assert (strip["x0"], strip["x1"], strip["xref"]) == (1, 2, "x")
+    crosses = [trace for trace in drawn["data"] if trace.get("marker", {}).get("symbol") == "cross-thin"]
+    assert len(crosses) == 1 and crosses[0]["mode"] == "markers" and crosses[0]["marker"]["line"]["width"] == 2
+    assert point["type"] == "scatter"

@@ -6,19 +6,19 @@ neither P1 nor P2 shows: accuracies of single epochs hide it.
 """
 
 import dataclasses
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from holoprop.experiments.building import Experiment, build_experiment
+from holoprop.experiments.building import Experiment
+from holoprop.experiments.config import Config
 from holoprop.experiments.reproduce.exact_reference import exact_gradient_near
-from holoprop.experiments.reproduce.image_courses import preset_with
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
+from holoprop.experiments.reproduce.preset_courses import preset_course, preset_with
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
-from holoprop.experiments.training import fit_options
 from holoprop.gradient.agreement import alignment
 from holoprop.gradient.estimate import AbstractEstimator
 from holoprop.gradient.finite_difference import Centered, OneSided
@@ -32,7 +32,6 @@ from holoprop.settling.plain import Alternating, Picard
 from holoprop.settling.rest import UnsettledError
 from holoprop.settling.run import settle
 from holoprop.settling.solver import AbstractSolver
-from holoprop.train.loop import fit
 
 _KEEP: dict[str, Any] = {"unsettled": "keep"}
 ESTIMATORS: dict[str, AbstractEstimator] = {
@@ -53,6 +52,7 @@ SOLVERS: dict[str, AbstractSolver] = {
 }
 """Plain steps as the papers take them, layers in turn, and the accelerated ones, which are the default."""
 AUTOMATIC = "circle, N = 4, automatic"
+"""The estimator that is claimed to stay exact, by its name."""
 _P1 = "circle, N = 10, β = 0.4"
 _FEW = ("one point, β = 0.4", _P1, AUTOMATIC)
 _IMAGES = 20
@@ -70,15 +70,16 @@ _SIZES: dict[Scale, _Size] = {
     "small": _Size(10, 10_000),
     "paper": _Size(50, 60_000),
 }
-Measure = Callable[[LayeredNetwork, Array, Array], dict[str, float]]
 
 
 def run_cosines(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Compare every estimator's gradient with the exact one; arrays are `(estimators, epochs + 1)`."""
-    (arrays,) = runner.parts(cosines, [{"seed": seed or 0, "scale": scale}])
+    (arrays,) = runner.parts(cosines, [{"seed": seed or 0, "scale": scale}], long=True)
     names = _SIZES[scale].estimators
     arrays["estimators"] = np.array(names)
-    lost = dict(zip(names, arrays["lost"], strict=True))
+    # An estimate that is not even a number lacks all there is; without an exact gradient nothing is known of any.
+    known = ~np.isnan(arrays["lost"]).all(0)
+    lost = dict(zip(names, np.nan_to_num(arrays["lost"][:, known], nan=1.0), strict=True))
     source = "this project"
     claims = [
         Claim(
@@ -109,12 +110,13 @@ def run_cosines(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     columns = ("estimator", "before training", "after one epoch", "after the last", "worst")
     rows = [(name, *(float(each[k]) for k in (0, 1, -1)), float(each.max())) for name, each in lost.items()]
     table = Table("1 − cosine to the exact gradient while a network learns", columns, rows)
-    return Findings(_settings(scale, seed), claims, [table, _accuracy(arrays)], arrays)
+    settings = _settings(scale, seed) | {"epochs left out": f"{int((~known).sum())}, for want of an exact gradient"}
+    return Findings(settings, claims, [table, _accuracy(arrays)], arrays)
 
 
 def run_settling(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Count what every solver needs to rest; arrays are `(solvers, epochs + 1)`."""
-    (arrays,) = runner.parts(settling, [{"seed": seed or 0, "scale": scale}])
+    (arrays,) = runner.parts(settling, [{"seed": seed or 0, "scale": scale}], long=True)
     arrays["solvers"] = np.array(list(SOLVERS))
     sweeps = dict(zip(SOLVERS, arrays["sweeps"], strict=True))
     claims = [
@@ -157,11 +159,15 @@ def run_settling(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     return Findings(_settings(scale, seed), claims, [table, _accuracy(arrays)], arrays)
 
 
-def cosines(report: Report, *, seed: int, scale: Scale) -> Arrays:
-    """Return `1 − cosine` to the exact gradient of every estimator before training and after each epoch."""
+def cosines(report: Report, *, seed: int, scale: Scale, folder: Path | None = None) -> Arrays:
+    """Return `1 − cosine` to the exact gradient of every estimator before training and after each epoch.
+
+    NaN of all of them where some image comes to no rest state, so that there is no exact gradient.
+    """
     names = _SIZES[scale].estimators
 
-    def measure(net: LayeredNetwork, x: Array, y: Array) -> dict[str, float]:
+    def measure(net: LayeredNetwork, experiment: Experiment) -> dict[str, float]:
+        x, y = _images(experiment)
         rest = settle(net, x, solver=Anderson(tolerance=1e-5))
         try:
             exact = exact_gradient_near(net, x, y, rest.state)
@@ -169,61 +175,37 @@ def cosines(report: Report, *, seed: int, scale: Scale) -> Arrays:
             return dict.fromkeys(names, float("nan"))
         return {name: 1 - alignment(ESTIMATORS[name](net, x, y).gradient, exact).total.cosine for name in names}
 
-    measured, error = _along(report, seed, scale, measure)
-    return {"lost": np.array([[at[name] for at in measured] for name in names]), "error": error}
+    course = preset_course(_config(seed, scale), report, folder, measure)
+    return {"lost": np.stack([course[name] for name in names]), "error": course["error"], "seconds": course["seconds"]}
 
 
-def settling(report: Report, *, seed: int, scale: Scale) -> Arrays:
+def settling(report: Report, *, seed: int, scale: Scale, folder: Path | None = None) -> Arrays:
     """Return the mean steps to rest, and the share of images at rest, of every solver, before and after each epoch."""
 
-    def measure(net: LayeredNetwork, x: Array, y: Array) -> dict[str, float]:
+    def measure(net: LayeredNetwork, experiment: Experiment) -> dict[str, float]:
+        x, _ = _images(experiment)
         rests = {name: settle(net, x, solver=solver) for name, solver in SOLVERS.items()}
         steps = {f"{name} sweeps": float(rest.steps.mean()) for name, rest in rests.items()}
         return steps | {f"{name} settled": float(rest.settled.mean()) for name, rest in rests.items()}
 
-    measured, error = _along(report, seed, scale, measure)
-    counts = {kind: np.array([[at[f"{name} {kind}"] for at in measured] for name in SOLVERS]) for kind in _COUNTED}
-    return {**counts, "error": error}
+    course = preset_course(_config(seed, scale), report, folder, measure)
+    counts = {kind: np.stack([course[f"{name} {kind}"] for name in SOLVERS]) for kind in ("sweeps", "settled")}
+    return {**counts, "error": course["error"], "seconds": course["seconds"]}
 
 
-_COUNTED = ("sweeps", "settled")
-
-
-def _along(report: Report, seed: int, scale: Scale, measure: Measure) -> tuple[list[dict[str, float]], np.ndarray]:
-    """Train, and measure on the first test images before and after each epoch; also return test errors in percent."""
-    experiment = _experiment(seed, scale)
-    x, y = map(jnp.asarray, experiment.samples(experiment.test, slice(_IMAGES)))
-    measured = [measure(experiment.net, x, y)]
-
-    def examine(net: LayeredNetwork) -> dict[str, float | None]:
-        measured.append(measure(net, x, y))
-        report(f"epoch {len(measured) - 1} of {_SIZES[scale].epochs} is over")
-        return {}
-
-    history = fit(
-        experiment.net,
-        experiment.estimator,
-        experiment.optimizer,
-        (experiment.train.stored, experiment.train.labels),
-        seed=seed,
-        examine=examine,
-        **fit_options(_config(seed, scale), experiment),
-    ).history
-    return measured, np.array([np.nan, *(100 * (1 - record["test_accuracy"]) for record in history)])
+def _images(experiment: Experiment) -> tuple[Array, Array]:
+    x, y = experiment.samples(experiment.test, slice(_IMAGES))
+    return jnp.asarray(x), jnp.asarray(y)
 
 
 def _logarithm(lost: np.ndarray) -> np.ndarray:
     return np.log10(np.maximum(lost, 1e-16))
 
 
-def _config(seed: int, scale: Scale) -> Any:
+def _config(seed: int, scale: Scale) -> Config:
     size = _SIZES[scale]
     changes = {"training.epochs": size.epochs, "data.train_limit": size.train, "training.seed": seed}
     return preset_with("mnist-mlp", changes | {"estimator.points": 4, "estimator.radius": "auto"})
-
-
-def _experiment(seed: int, scale: Scale) -> Experiment:
-    return build_experiment(_config(seed, scale))
 
 
 def _settings(scale: Scale, seed: int | None) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -350,5 +351,11 @@ def run_experiment(
         tables=found.tables,
         arrays=found.arrays,
         seconds=time.perf_counter() - begun + runner.earlier,
-        environment=describe_environment() | {"peak_memory": f"{peak_memory():.1f} GiB in one process"},
+        environment=describe_environment() | _memory(),
     )
+
+
+def _memory() -> dict[str, str]:
+    """What is known of the memory: the process may have run other experiments before."""
+    most = peak_memory()
+    return {} if math.isnan(most) else {"peak_memory": f"{most:.1f} GiB, this process or a worker of it so far"}

@@ -7,16 +7,17 @@ from holoprop.experiments.reproduce.outcome import Outcome
 from holoprop.report.drawing import COLOURS, house_style, legend_above, new_axes
 from holoprop.report.reproduction.picture import SERIES, Picture
 
-_COLOURS = {
-    "circle": SERIES[0],
-    "infinitesimal": SERIES[0],
-    "circle, homeostasis": SERIES[1],
-    "infinitesimal, homeostasis": SERIES[3],
-    "corrected": SERIES[2],
-    "exact": ("ink", "x"),
-    "exact, homeostasis": SERIES[4],
-    "symmetric": SERIES[4],
+_STYLES = {
+    "circle": (*SERIES[0], "-"),
+    "circle, homeostasis": (*SERIES[1], "-"),
+    "infinitesimal": (*SERIES[0], "--"),
+    "infinitesimal, homeostasis": (*SERIES[1], "--"),
+    "corrected": (*SERIES[2], "-"),
+    "exact": ("ink", "x", "--"),
+    "exact, homeostasis": (*SERIES[3], "--"),
+    "symmetric": (*SERIES[4], "-"),
 }
+"""Colour, marker and line of each row."""
 
 
 def table_pictures(outcome: Outcome) -> list[Picture]:
@@ -78,11 +79,10 @@ def _course(arrays: dict[str, np.ndarray], rows: np.ndarray, name: str, label: s
         figure, axes = new_axes("epoch", label, height=3.6)
         for k in rows:
             row = str(arrays["rows"][k])
-            colour, marker = _COLOURS[row]
+            colour, marker, line = _STYLES[row]
             known = np.isfinite(values[k]).all(0)
             low, high = values[k][:, known].min(0), values[k][:, known].max(0)
             axes.fill_between(epochs[known], low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
-            line = "--" if row == "exact" else "-"
             mean = values[k][:, known].mean(0)
             axes.plot(epochs[known], mean, line, marker=marker, markersize=4, color=COLOURS[colour], label=row)
         axes.set_xticks(epochs[:: max(1, len(epochs) // 10)])

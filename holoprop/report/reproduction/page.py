@@ -82,9 +82,10 @@ def write_outcome_page(outcome: Outcome, path: Path) -> Path:
 
 def render_outcome_page(outcome: Outcome) -> str:
     """Return the page of an outcome as HTML; the same outcome gives the same page, byte for byte."""
-    sections = [_pictures(outcome), _claims(outcome), _tables(outcome), _settings(outcome)]
-    explored = any("<details" in each for each in sections)
-    return single_page(f"{outcome.name} ({outcome.scale})", _headline(outcome), sections, scripts() if explored else ())
+    drawn = _PICTURES[outcome.name](outcome) if outcome.name in _PICTURES else []
+    sections = [_pictures(drawn), _claims(outcome), _tables(outcome), _settings(outcome)]
+    title = f"{outcome.name} ({outcome.scale})"
+    return single_page(title, _headline(outcome), sections, scripts() if drawn else ())
 
 
 def number(value: Cell) -> str:
@@ -127,8 +128,7 @@ def _headline(outcome: Outcome) -> Markup:
     )
 
 
-def _pictures(outcome: Outcome) -> Markup:
-    drawn = _PICTURES[outcome.name](outcome) if outcome.name in _PICTURES else []
+def _pictures(drawn: list[Picture]) -> Markup:
     panels = [panel(_explored(each), each.caption) for each in drawn]
     return section("pictures", "What came out", element("div", *panels, class_="panels"))
 

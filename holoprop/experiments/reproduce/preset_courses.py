@@ -1,9 +1,9 @@
-"""Training runs of convolutional networks: presets with changes, and what is measured after each epoch.
+"""Training runs from presets with changes, with what is measured after each epoch.
 
 A run of hours goes on from its last checkpoint when the experiment that it belongs to is run again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from holoprop.experiments.building import Experiment, build_experiment
-from holoprop.experiments.config import Config
+from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.reproduce.runner import Arrays, Report
-from holoprop.experiments.sources import load_config
+from holoprop.experiments.sources import UNSET, Override, override, preset_text, read_toml
 from holoprop.experiments.training import fit_options
 from holoprop.gradient.implicit import ForwardResponse, Implicit
 from holoprop.network.layered import LayeredNetwork
@@ -22,6 +22,9 @@ from holoprop.symmetry.angle import feedback_angle
 from holoprop.symmetry.jacobian import error_alignment
 from holoprop.train.bookkeeping import CHECKPOINT
 from holoprop.train.loop import fit
+
+Measure = Callable[[LayeredNetwork, Experiment], dict[str, float]]
+"""What is measured before training and after each epoch: numbers by name, always of the same names."""
 
 _COMPARED = 20
 """Test samples whose error vectors are compared."""
@@ -34,32 +37,54 @@ def preset_with(preset: str, changes: Mapping[str, Any]) -> Config:
 
     **Raises:** `ConfigError`, as `load_config`.
     """
-    return load_config(preset, [f"{key}={_toml(value)}" for key, value in changes.items()])
+    overrides = [Override(tuple(key.split(".")), UNSET if value is None else value) for key, value in changes.items()]
+    tree = override(read_toml(preset_text(preset), f"preset {preset}"), overrides)
+    return parse_config({"name": preset, **tree})
 
 
-def image_course(config: Config, report: Report, folder: Path | None, *, measure: bool = False) -> Arrays:
+def train_part(
+    report: Report, *, label: str, config: str, feedback: bool = False, folder: Path | None = None
+) -> Arrays:
+    """Train one run of an experiment and return its course: a part, which all that it depends on names.
+
+    **Arguments:** `label`: what progress is told under; `config`: a configuration, as TOML; `feedback`: whether
+    feedback and error vectors are measured; `folder`: as in `preset_course`.
+    """
+    parsed = parse_config(read_toml(config, label))
+    measure = _feedback_and_errors if feedback else None
+    course = preset_course(parsed, lambda line: report(f"{label}: {line}"), folder, measure)
+    if measure is not None:
+        names = sorted(name for name in course if name.startswith("alignment_"))
+        course["alignment"] = np.stack([course.pop(name) for name in names], -1)
+    return course
+
+
+def preset_course(config: Config, report: Report, folder: Path | None, measure: Measure | None = None) -> Arrays:
     """Train as configured and return what was measured after each epoch, by name, all with a first entry from before.
 
-    **Arguments:** `folder`: where checkpoints are kept, to go on from; `measure`: whether feedback and error vectors
-    are.
+    **Arguments:** `config`: of the run; `report`: told a line after each epoch; `folder`: where checkpoints are kept,
+    to go on from; `measure`: what is measured besides.
 
     **Returns:** `(epochs + 1,)`: `error` of the test samples and `train_error` of those trained on, as they came, in
     percent, NaN at first; `top5`, the share in percent of test samples whose label is not among the five likeliest,
-    with more than ten classes; if they are measured, `angle` of the feedback in degrees, and `alignment`
-    `(epochs + 1, layers)`, the cosine of response and error vector; `(epochs,)`: `unsettled`, the share of training
-    samples that were left out, `sweeps` per sample to rest, and `residual`, the mean of log10 of that of free states.
+    with more than ten classes; what `measure` returns, by its names; `(epochs,)`: `unsettled`, the share of training
+    samples that were left out, `sweeps` per sample to rest, and `residual`, the mean of log10 of that of free states;
+    `seconds` that training took, a scalar.
 
     **Raises:** `DataError` if the data set is not there and cannot be downloaded; as `fit`.
     """
     with jax.enable_x64(config.network.dtype == "float64"):
         experiment = build_experiment(config)
-        epochs = config.training.epochs
+        epochs, done = config.training.epochs, 0
 
         def examine(net: LayeredNetwork) -> dict[str, float | None]:
-            report(f"another of {epochs} epochs is over")
-            return {name: float(value) for name, value in _measured(net, experiment).items()} if measure else {}
+            nonlocal done
+            done += 1
+            report(f"{done} of {epochs} epochs" if not resumed else f"{done} more of {epochs} epochs in all")
+            return dict(measure(net, experiment)) if measure else {}
 
-        before = _measured(experiment.net, experiment) if measure else {}
+        before = measure(experiment.net, experiment) if measure else {}
+        resumed = folder is not None and (folder / CHECKPOINT).is_file()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         history = fit(
@@ -70,42 +95,31 @@ def image_course(config: Config, report: Report, folder: Path | None, *, measure
             seed=config.training.seed,
             examine=examine,
             folder=folder,
-            resume=folder is not None and (folder / CHECKPOINT).is_file(),
+            resume=resumed,
             config=config.model_dump(mode="json"),
             **fit_options(config, experiment),
         ).history
     report(f"test error {100 * (1 - history[-1]['test_accuracy']):.2f} %")
 
     def after(name: str) -> np.ndarray:
-        return np.array([before.get(name, np.nan), *(record.get(name, np.nan) for record in history)], np.float64)
+        records = [record.get(name) for record in history]
+        return np.array([before.get(name), *records], np.float64)
 
     course = {"error": 100 * (1 - after("test_accuracy")), "train_error": 100 * (1 - after("train_accuracy"))}
     if "test_top5" in history[-1]:
         course["top5"] = 100 * (1 - after("test_top5"))
-    if measure:
-        layers = sum(name.startswith("alignment_") for name in before)
-        course["angle"] = after("angle")
-        course["alignment"] = np.stack([after(f"alignment_{layer + 1}") for layer in range(layers)], -1)
+    course |= {name: after(name) for name in before}
     for name, key in (("unsettled", "unsettled"), ("sweeps", "sweeps"), ("residual", "residual_log10")):
         course[name] = np.array([record[key] for record in history], np.float64)
-    return course
+    return course | {"seconds": np.array(sum(record["seconds"] for record in history))}
 
 
-def _measured(net: LayeredNetwork, experiment: Experiment) -> dict[str, float]:
+def _feedback_and_errors(net: LayeredNetwork, experiment: Experiment) -> dict[str, float]:
     """The feedback's angle, and the cosine of the network's response and the true error vector in each layer."""
     x, y = experiment.samples(experiment.test, slice(_COMPARED))
-    measured = {"angle": feedback_angle(net).total}
     response, error = (
         kind(solver=_SOLVER, dense_limit=0, tolerance=1e-3)(net, x, y).response for kind in (ForwardResponse, Implicit)
     )
     assert response is not None and error is not None
-    cosines = error_alignment(response, error)
-    return measured | {f"alignment_{layer + 1}": float(cosine) for layer, cosine in enumerate(cosines)}
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(list(value)) if isinstance(value, list | tuple) else str(value)
+    cosines = {f"alignment_{k + 1}": float(cosine) for k, cosine in enumerate(error_alignment(response, error))}
+    return {"angle": feedback_angle(net).total, **cosines}
