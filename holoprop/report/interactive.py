@@ -86,7 +86,7 @@ def _plot(figure: Figure) -> dict[str, Any] | None:
         "margin": {"l": 60, "r": 12, "t": 40, "b": 44},
         "hovermode": "closest",
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--ink)"},
-        "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
+        "legend": {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0},
         "annotations": [],
         "shapes": [],
     }
@@ -136,7 +136,7 @@ def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], 
     carries = isinstance(axis.get_major_formatter(), Decades)
     ends = [math.log10(end) for end in limits] if logarithmic else list(limits)
     described: dict[str, Any] = {
-        "title": {"text": html.escape(axis.get_label_text(), quote=False)},
+        "title": {"text": html.escape(axis.get_label_text(), quote=False), "standoff": 6},
         "range": ends,
         "domain": list(domain),
         "anchor": anchor,
