@@ -113,8 +113,10 @@ def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
 
 def test_the_list_says_what_each_needs(capsys) -> None:
     status, out, _ = _run(capsys, "--list")
-    assert status == 0 and len(out.splitlines()) == 1 + len(EXPERIMENTS)
-    assert "mnist" in next(line for line in out.splitlines() if line.startswith("hep-fig3a"))
+    assert status == 0 and len(out.splitlines()) == 2 + len(EXPERIMENTS)
+    assert out.splitlines()[-1].startswith("skipped: P2's predictive-coding")
+    row = next(line for line in out.splitlines() if line.startswith("hep-fig3a"))
+    assert "mnist" in row and row.split()[-4:] == ["1.5", "0.2", "1", "3"]
 
 
 def test_an_unknown_name_is_refused_in_one_line(capsys) -> None:

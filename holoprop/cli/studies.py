@@ -62,14 +62,21 @@ def reproduce(
 
     Interrupted, it goes on where it stopped when the same command is given again: runs that are done are kept.
     """
-    from holoprop.experiments.reproduce.registry import EXPERIMENTS, find_experiment
+    from holoprop.experiments.reproduce.registry import EXPERIMENTS, SKIPPED, find_experiment
 
     if listed or name is None:
         rows = [
-            (each.name, each.title, each.data or "–", *(f"{minutes:g}" for minutes in each.minutes.values()))
+            (
+                each.name,
+                each.title,
+                each.data or "–",
+                f"{each.memory:g}",
+                *(f"{minutes:g}" for minutes in each.minutes.values()),
+            )
             for each in EXPERIMENTS
         ]
-        print_table(("experiment", "what it shows", "data", "smoke", "small", "paper (minutes)"), rows)
+        print_table(("experiment", "what it shows", "data", "GiB a worker", "smoke", "small", "paper (minutes)"), rows)
+        print(f"skipped: {SKIPPED}")
         return
     chosen = EXPERIMENTS if name == "all" else (find_experiment(name),)
     check_place(folder)

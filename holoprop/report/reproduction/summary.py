@@ -4,17 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from holoprop.experiments.reproduce.outcome import SCALES, Cell, Claim, Outcome, Table
-from holoprop.experiments.reproduce.registry import EXPERIMENTS
+from holoprop.experiments.reproduce.registry import EXPERIMENTS, SKIPPED
 from holoprop.experiments.run_folder import write_text
 from holoprop.report.frame import single_page, tile
 from holoprop.report.markup import Markup, element, joined, section, table
 from holoprop.report.reproduction.page import number
 from holoprop.report.wording import date, duration, shown
-
-SKIPPED = (
-    "P2's predictive-coding experiment is left out: its settings are not published where we could look. Figures 1 of "
-    "both papers are drawings."
-)
 
 
 def write_index(outcomes: Sequence[Outcome], path: Path) -> Path:
