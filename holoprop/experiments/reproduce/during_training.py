@@ -66,7 +66,7 @@ class _Size:
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(1, 400, _FEW),
+    "smoke": _Size(1, 200, _FEW),
     "small": _Size(10, 10_000),
     "paper": _Size(50, 60_000),
 }
@@ -204,7 +204,9 @@ def _logarithm(lost: np.ndarray) -> np.ndarray:
 
 def _config(seed: int, scale: Scale) -> Config:
     size = _SIZES[scale]
-    changes = {"training.epochs": size.epochs, "data.train_limit": size.train, "training.seed": seed}
+    changes: dict[str, Any] = {"training.epochs": size.epochs, "data.train_limit": size.train, "training.seed": seed}
+    if scale == "smoke":
+        changes["data.test_limit"] = 500
     return preset_with("mnist-mlp", changes | {"estimator.points": 4, "estimator.radius": "auto"})
 
 
