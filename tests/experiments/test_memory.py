@@ -17,7 +17,7 @@ print(before, peak_memory())
 def test_the_peak_is_that_of_what_was_held_and_stays() -> None:
     told = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True).stdout
     before, after = map(float, told.split())
-    assert 0.005 < before < 0.6 and 0.74 < after < 0.74 + before
+    assert 0.005 < before < 0.6 and 0.75 <= after < 0.76 + before
 
 
 def test_children_that_have_ended_count() -> None:
