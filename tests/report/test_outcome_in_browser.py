@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver.support.ui import WebDriverWait
 
 from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.report.reproduction.page import write_outcome_page
@@ -16,6 +15,8 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize("name", [each.name for each in EXPERIMENTS])
 def test_pages_open_offline_fit_a_telephone_and_can_be_explored(name: str, browser: Any, tmp_path: Path) -> None:
     """No complaint in the console, nothing loaded, nothing sticks out, and every picture unfolds to one with curves."""
+    from selenium.webdriver.support.ui import WebDriverWait  # an extra, there where a browser is
+
     page = write_outcome_page(outcome_of(name), tmp_path / "page.html")
     metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
