@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator
 
 from holoprop.report.drawing import COLOURS, Decades
 from holoprop.report.markup import Markup, element
@@ -153,8 +153,6 @@ def _axis(axis: Axis, limits: tuple[float, float], domain: tuple[float, float], 
             "exponentformat": "power",
             "dtick": max(1, round(abs(ends[1] - ends[0]) / 5)),
         }
-    if isinstance(axis.get_major_locator(), NullLocator):
-        return described | {"showticklabels": False}
     if isinstance(axis.get_major_locator(), FixedLocator):
         places = [float(place) for place in axis.get_majorticklocs()]
         words = [

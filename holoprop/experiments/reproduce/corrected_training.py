@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from holoprop.experiments.reproduce.courses import BATCH, Data, errors_of, samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import BATCH, Data, Extent, errors_of, samples, seeds_from, trained
 from holoprop.experiments.reproduce.jacobian_fig4 import PANELS
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
@@ -32,11 +32,7 @@ _POINTS, _RADIUS = 4, 0.02
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
+class _Size(Extent):
     layers: tuple[int, ...] = (256, 256, 10)
     networks: tuple[str, ...] = tuple(NETWORKS)
     rate: float = 1.0

@@ -32,6 +32,16 @@ FINE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
+class Extent:
+    """How much is trained at a scale: `epochs`; `train` and `test` samples, `None`: all; `seeds`, so many of them."""
+
+    epochs: int
+    train: int | None
+    test: int | None
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
     """Images, flat and in [0, 1], and labels: `train` and `test` are pairs of the two."""
 

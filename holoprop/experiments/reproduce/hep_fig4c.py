@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import Extent, samples, seeds_from
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.preset_courses import preset_with, train_part
+from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
 
 KINDS = ("not holomorphic, N = 2", "holomorphic, N = 2", "holomorphic, N = 4")
@@ -23,13 +23,9 @@ _SOURCE = "P1 (arXiv 2209.00530), Fig. 4c, published result files"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(Extent):
     """How much is trained; `narrowing`: of the channels."""
 
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
     narrowing: int = 1
     batch: int = 128
     kinds: tuple[str, ...] = KINDS
@@ -46,17 +42,8 @@ _CHANNELS = (128, 128, 256, 256, 512, 512)
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train each kind with each seed; arrays are `(kinds, seeds, epochs + 1)`."""
     size, numbers = _SIZES[scale], seeds_from(seed, _SIZES[scale].seeds)
-    arrays = trained(
-        runner,
-        train_part,
-        [
-            {"label": f"{kind}, seed {each}", "config": _config(kind, each, scale).to_toml()}
-            for kind in size.kinds
-            for each in numbers
-        ],
-        (len(size.kinds), size.seeds),
-        long=True,
-    )
+    runs = [(f"{kind}, seed {each}", _config(kind, each, scale)) for kind in size.kinds for each in numbers]
+    arrays = train_configs(runner, runs, (len(size.kinds), size.seeds))
     arrays["kinds"] = np.array(size.kinds)
     config = _config(KINDS[1], 0, scale)
     settings = {

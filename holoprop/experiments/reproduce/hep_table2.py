@@ -11,9 +11,9 @@ import numpy as np
 
 from holoprop.data.registry import find_source
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import Extent, samples, seeds_from
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.preset_courses import preset_with, train_part
+from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
 
 METHODS = ("hEP", "BP")
@@ -70,13 +70,9 @@ _SETS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(Extent):
     """Epochs, samples, seeds, and channels of the convolutions."""
 
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
     channels: tuple[int, ...]
 
 
@@ -105,17 +101,8 @@ def run_imagenet32(scale: Scale, seed: int | None, runner: Runner) -> Findings:
 
 def _run(dataset: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
     size, numbers = _SIZES[scale], seeds_from(seed, _SIZES[scale].seeds)
-    arrays = trained(
-        runner,
-        train_part,
-        [
-            {"label": f"{method}, seed {each}", "config": _config(dataset, method, each, scale).to_toml()}
-            for method in METHODS
-            for each in numbers
-        ],
-        (len(METHODS), size.seeds),
-        long=True,
-    )
+    runs = [(f"{method}, seed {each}", _config(dataset, method, each, scale)) for method in METHODS for each in numbers]
+    arrays = train_configs(runner, runs, (len(METHODS), size.seeds))
     arrays["methods"] = np.array(METHODS)
     hep = _config(dataset, "hEP", 0, scale)
     settings = {

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import course_cells, course_columns, errors_of, samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import Extent, course_cells, course_columns, errors_of, samples, seeds_from
 from holoprop.experiments.reproduce.hep_table2 import part_at_hand, published_config, published_data
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.preset_courses import preset_with, train_part
+from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
 
 _RESPONSES: dict[str, dict[str, Any]] = {
@@ -45,13 +45,9 @@ _ALL = (*_FEW, "exact", "infinitesimal", "infinitesimal, homeostasis")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(Extent):
     """How much is trained, with what `weight` of homeostasis; `rows` of the table at 90 and at 0 degrees."""
 
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
     channels: tuple[int, ...]
     weight: float
     rows: tuple[tuple[str, ...], tuple[str, ...]]
@@ -107,21 +103,12 @@ def _trained(
     dataset: str, rows: list[tuple[int, str]], scale: Scale, seed: int | None, runner: Runner, *, figure: bool
 ) -> Arrays:
     seeds = _SIZES[scale].seeds
-    arrays = trained(
-        runner,
-        train_part,
-        [
-            {
-                "label": f"{row}, {angle} degrees, seed {each}",
-                "config": _config(dataset, row, angle, each, scale, figure=figure).to_toml(),
-                "feedback": figure,
-            }
-            for angle, row in rows
-            for each in seeds_from(seed, seeds)
-        ],
-        (len(rows), seeds),
-        long=True,
-    )
+    runs = [
+        (f"{row}, {angle} degrees, seed {each}", _config(dataset, row, angle, each, scale, figure=figure))
+        for angle, row in rows
+        for each in seeds_from(seed, seeds)
+    ]
+    arrays = train_configs(runner, runs, (len(rows), seeds), feedback=figure)
     angles, names = zip(*rows, strict=True)
     return arrays | {"rows": np.array(names), "from": np.array(angles)}
 

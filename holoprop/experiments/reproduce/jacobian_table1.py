@@ -15,6 +15,7 @@ from holoprop.experiments.reproduce.courses import (
     BATCH,
     TOLERANCE,
     Data,
+    Extent,
     course_of,
     errors_of,
     exact,
@@ -44,13 +45,9 @@ _FEW = ("1 point, β = 0.5", "6 points, β = 0.5", "online", "infinitesimal", "e
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(Extent):
     """How much is trained; `dwell`, `periods`: of the online form; `rate`: few steps have to be large ones."""
 
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
     layers: tuple[int, ...] = (256, 256, 10)
     dwell: int = 60
     periods: int = 5

@@ -3,7 +3,7 @@
 A run of hours goes on from its last checkpoint when the experiment that it belongs to is run again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from holoprop.experiments.building import Experiment, build_experiment
 from holoprop.experiments.config import Config, parse_config
-from holoprop.experiments.reproduce.runner import Arrays, Report
+from holoprop.experiments.reproduce.courses import trained
+from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.experiments.sources import UNSET, Override, override, preset_text, read_toml
 from holoprop.experiments.training import fit_options
 from holoprop.gradient.implicit import ForwardResponse, Implicit
@@ -42,6 +43,22 @@ def preset_with(preset: str, changes: Mapping[str, Any]) -> Config:
     return parse_config({"name": preset, **tree})
 
 
+def train_configs(
+    runner: Runner, runs: Sequence[tuple[str, Config]], shape: tuple[int, ...], *, feedback: bool = False
+) -> Arrays:
+    """Train every configuration, each a long part of the experiment, and return their courses.
+
+    **Arguments:** `runs`: of each what progress is told under, and its configuration; `shape`: of the leading axes of
+    what is returned; `feedback`: as in `train_part`.
+
+    **Returns:** as `preset_course`, with leading axes of that `shape`, in the order of `runs`.
+
+    **Raises:** as `Runner.parts`.
+    """
+    settings = [{"label": label, "config": config.to_toml(), "feedback": feedback} for label, config in runs]
+    return trained(runner, train_part, settings, shape, long=True)
+
+
 def train_part(
     report: Report, *, label: str, config: str, feedback: bool = False, folder: Path | None = None
 ) -> Arrays:
@@ -54,7 +71,7 @@ def train_part(
     measure = _feedback_and_errors if feedback else None
     course = preset_course(parsed, lambda line: report(f"{label}: {line}"), folder, measure)
     if measure is not None:
-        names = sorted(name for name in course if name.startswith("alignment_"))
+        names = [name for name in course if name.startswith("alignment_")]
         course["alignment"] = np.stack([course.pop(name) for name in names], -1)
     return course
 
