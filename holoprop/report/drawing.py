@@ -119,7 +119,12 @@ def show_decades(axes: Axes, which: str, low: int, high: int, *, zero: bool = Fa
 
 
 def decades_around(values: np.ndarray, *, at_least: int = 2) -> tuple[int, int]:
-    """Return whole exponents such that `10^low ≤ values ≤ 10^high`, at least so many decades apart."""
-    logs = np.log10(values)
+    """Return whole exponents such that `10^low ≤ values ≤ 10^high`, at least so many decades apart.
+
+    Values that are not finite, such as cosines of a gradient that is zero, are not drawn, and do not count.
+    """
+    logs = np.log10(values[np.isfinite(values)])
+    if not logs.size:
+        return -at_least, 0
     low, high = math.floor(logs.min()), math.ceil(logs.max())
     return min(low, high - at_least), high

@@ -193,7 +193,14 @@ def test_pyplot_is_not_used(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([1e-6], (-8, -6)), ([2e-7, 3e-3], (-7, -2)), ([5.0], (-1, 1)), ([1e-300, 1e30], (-300, 30))],
+    [
+        ([1e-6], (-8, -6)),
+        ([2e-7, 3e-3], (-7, -2)),
+        ([5.0], (-1, 1)),
+        ([1e-300, 1e30], (-300, 30)),
+        ([np.nan, 2e-7, 3e-3], (-7, -2)),
+        ([np.nan], (-2, 0)),
+    ],
 )
 def test_decades_enclose_the_values(values: list[float], expected: tuple[int, int]) -> None:
     assert decades_around(np.array(values)) == expected
