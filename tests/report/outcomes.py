@@ -127,8 +127,9 @@ def arrays_of(name: str) -> dict[str, np.ndarray]:
         rows = np.array(["infinitesimal", "infinitesimal, homeostasis"])
         return {"rows": rows, "alignment": rng.uniform(0, 1, (2, 2, 4, 4)), **parts}
     if name == "corrected-training":
-        apart = 10.0 ** rng.uniform(-9, -3, (2, 2, 5))
-        return {"networks": np.array(["loop", "other"]), "apart": apart, "error": rng.uniform(10, 20, (2, 2, 2, 5))}
+        off = {part: 10.0 ** rng.uniform(-9, -3, (2, 2, 5)) for part in ("off", "off_fixed")}
+        courses = {"apart": 10.0 ** rng.uniform(-9, -3, (2, 2, 3, 5)), "error": rng.uniform(10, 20, (2, 2, 3, 5))}
+        return {"networks": np.array(["loop", "other"]), **off, **courses}
     if name == "cosine-in-training":
         names = np.array(list(during_training.ESTIMATORS))
         return {"estimators": names, "lost": 10.0 ** rng.uniform(-9, 0, (len(names), 5))}

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.courses import Data, course_of, samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import Data, Extent, course_of, samples, seeds_from, trained
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
@@ -55,13 +55,9 @@ class CommonNoise(Noise):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
+class _Size(Extent):
     """How much is trained; noisy time steps of `one` nudge, at each point `around`; `dwell`, `periods`: continuous."""
 
-    epochs: int
-    train: int | None
-    test: int | None
-    seeds: int
     layers: tuple[int, ...] = (256, 256)
     one: int = 350
     around: int = 50

@@ -228,10 +228,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "corrected-training",
-        "Without weight symmetry: training by the corrected circle and by the exact gradient, weight for weight",
+        "Without weight symmetry: training by the corrected circle and by the exact gradient, side by side",
         "holoprop: acceptance of the correction",
         "fashion-mnist",
-        _minutes(0.5, 40.0, 800.0),
+        _minutes(0.7, 60.0, 1200.0),
         "corrected_training",
     ),
     Experiment(
