@@ -96,6 +96,14 @@ class AbstractNetwork(eqx.Module):
         """Whether the drive and the activation are complex-differentiable; by default the activation decides."""
         return self.activation.holomorphic
 
+    def transposed(self) -> "AbstractNetwork | None":
+        """Return a network whose drive is `Jᵀ s` plus that of the input, `J` being this one's, or `None`.
+
+        There is one where the drive is affine in the state, `a(s) = a(0) + J s`; by default that is not relied upon.
+        With it a response with the transposed Jacobian costs no more than the network's own.
+        """
+        return None
+
     @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """A partition of the layers (indices from 0) that may be updated in turn; by default one block of all.

@@ -64,6 +64,14 @@ class AbstractConnection(eqx.Module):
         """Shape of the product; by default that of the target layer."""
         return self.target_shape
 
+    def transposed(self) -> "AbstractConnection | None":
+        """Return the connection that sends forward the transpose of what this one sends back, and the other way round.
+
+        `None`, the default, where both maps are not known to be affine. Biases are left out: with `forward(s) = F s +
+        b` and `backward(s', s) = B s'`, its forward map is `Bᵀ s`, its backward map `Fᵀ s'`.
+        """
+        return None
+
     @abc.abstractmethod
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `z`, affine in the source layer's activities, in their dtype."""
@@ -133,6 +141,12 @@ class Dense(AbstractConnection):
         """`(out,)`."""
         return (self.weight.shape[1],)
 
+    def transposed(self) -> "Dense":
+        """Return the connection with forward weights `Vᵀ` and feedback weights `Wᵀ`; tied ones stay as they are."""
+        if self.feedback is None:
+            return Dense(self.weight, None)
+        return Dense(self.feedback.T, None, self.weight.T)
+
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `W s + b`: `(in,) → (out,)`, real or complex."""
         product = real_product(source, self.weight)
@@ -177,6 +191,10 @@ class Skip(AbstractConnection):
     def target_shape(self) -> tuple[int, ...]:
         """`shape`."""
         return self.shape
+
+    def transposed(self) -> "Skip":
+        """Return the connection itself: it is symmetric."""
+        return self
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `κ s`, real or complex."""
@@ -253,6 +271,49 @@ class Directed(AbstractConnection):
         """Return zeros, in the dtype of `target`."""
         del product
         return jnp.zeros(self.source_shape, target.dtype)
+
+    def transposed(self) -> "Returning | None":
+        """Return the way back that this connection lacks, alone; `None` where `connection` has no transpose."""
+        return None if self.connection.transposed() is None else Returning(self.connection)
+
+
+class Returning(AbstractConnection):
+    """The way back of a connection alone: nothing forward, `forward(s) = 0`, and back what `connection` sends back.
+
+    The transpose of a directed connection.
+
+    **Attributes:** `connection`: tied, and affine.
+    """
+
+    connection: AbstractConnection
+    keeps_real_weights: ClassVar[bool] = True
+
+    @property
+    def tied(self) -> bool:
+        """Never: there is no potential of one direction alone."""
+        return False
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.target_shape
+
+    def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return zeros, in the dtype of `source`."""
+        return jnp.zeros(self.target_shape, source.dtype)
+
+    def down(self, target: Inexact[Array, "..."], product: Inexact[Array, "..."] | None = None) -> Array:
+        """Return what `connection` sends back."""
+        return self.connection.down(target, product)
+
+    def transposed(self) -> Directed:
+        """Return the directed connection."""
+        return Directed(self.connection)
 
 
 def check_feedback(feedback: Array, shape: tuple[int, ...], words: str) -> None:

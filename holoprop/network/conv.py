@@ -1,5 +1,6 @@
 """Convolutional connections, with pooling on the way up and its derivative on the way down."""
 
+import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
@@ -157,6 +158,15 @@ class Conv(AbstractConnection):
     def recalls_product(self) -> bool:
         """Whether the pooling is not linear."""
         return self.pooling is not None and not self.pooling.linear
+
+    def transposed(self) -> "Conv | None":
+        """Return the connection with `W` and `V` exchanged; `None` with pooling that is not linear."""
+        if self.recalls_product:
+            return None
+        back = self.weight if self.feedback is None else self.feedback
+        return dataclasses.replace(
+            self, weight=back, bias=None, feedback=None if self.feedback is None else self.weight
+        )
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return `W ∗ s + b`, before pooling that is not taken into the kernel; beside it `V ∗ s` if that is needed."""

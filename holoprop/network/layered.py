@@ -9,6 +9,7 @@ connections (P2) the same sums are the drive, and there is no potential. Which l
 follows from the graph (`graph.py`): in a chain the layers of one parity are driven by the other's.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
@@ -161,6 +162,17 @@ class LayeredNetwork(AbstractNetwork):
             return place[source] < last and (self.connections[i].recalls_product or place[target] < place[source])
 
         return tuple(i for i in range(1, len(self.connections)) if kept(i))
+
+    def transposed(self) -> "LayeredNetwork | None":
+        """Return the network with forward and feedback weights exchanged, without biases but of the input's connection.
+
+        `None` if some connection between settled layers cannot tell its transpose: one with softmax pooling.
+        """
+        exchanged = [connection.transposed() for connection in self.connections[1:]]
+        known = tuple(connection for connection in exchanged if connection is not None)
+        if not self.feedback or len(known) < len(exchanged):
+            return None
+        return dataclasses.replace(self, connections=(self.connections[0], *known))
 
     def products(self, s: State, layers: Iterable[int]) -> Products:
         """Return the product of each connection that starts from one of `layers` (from 0), by its index."""

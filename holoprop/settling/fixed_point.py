@@ -31,7 +31,7 @@ from holoprop.network.base import (
     parameter_dtype,
 )
 from holoprop.network.cost import one_hot
-from holoprop.settling.transposing import transposing_drive
+from holoprop.settling.transposing import Anchor, away_from, transposing_drive
 
 Carry = tuple[Inexact[Array, "..."], ...]
 """What one sweep hands to the next: activities of each layer, then the products that the network keeps."""
@@ -49,15 +49,15 @@ class FixedPoint(eqx.Module):
     - `target`: `(batch, classes)` or `None` in the free phase.
     - `beta`: nudges, `(batch,)` or `(points, batch)`, real or complex, or `None` in the free phase. States then have
       the same leading axes and dtype.
-    - `anchor`: the free rest state `s_0`, layers `(batch, …)`, real, if nudged states are to respond with the
-      transposed Jacobian: `s = σ(a(s) + (Jᵀ − J)(s − s_0) − β ∂C/∂s_L)`, `J` at `s_0`; else `None`.
+    - `anchor`: the free rest state `s_0` and its drive, if nudged states are to respond with the transposed Jacobian:
+      `s = σ(a(s) + (Jᵀ − J)(s − s_0) − β ∂C/∂s_L)`, `J` at `s_0`; else `None`.
     """
 
     net: AbstractNetwork
     clamped: Inexact[Array, "..."]
     target: Float[Array, "... classes"] | None
     beta: Inexact[Array, "..."] | None
-    anchor: State | None = None
+    anchor: Anchor | None = None
 
     @classmethod
     def of(
@@ -98,7 +98,9 @@ class FixedPoint(eqx.Module):
 
     def anchored(self, rested: State) -> "FixedPoint":
         """Return the problem whose nudged states respond with the transposed Jacobian of the free ones, `rested`."""
-        return dataclasses.replace(self, anchor=rested)
+        free = FixedPoint(self.net, self.clamped, None, None)
+        drive = None if self.net.transposed() is None else free._batched(FixedPoint._drives, rested)
+        return dataclasses.replace(self, anchor=Anchor(rested, drive))
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -196,7 +198,7 @@ class FixedPoint(eqx.Module):
             self.clamped[samples % batch],
             None if self.target is None else self.target[samples % batch],
             None if self.beta is None else self.beta.reshape(-1)[samples],
-            None if self.anchor is None else tuple(layer[samples % batch] for layer in self.anchor),
+            jax.tree.map(lambda layer: layer[samples % batch], self.anchor),
         )
 
     def residual(self, state: State) -> Float[Array, "*lead"]:
@@ -207,7 +209,7 @@ class FixedPoint(eqx.Module):
         """Map `f(sample, state)`, `sample` being the problem of one sample, over all leading axes."""
         net = in_dtype(self.net, self.dtype)
         # The free state knows no anchor: it is that itself.
-        anchor = None if self.beta is None or self.anchor is None else _cast(self.anchor, self.dtype)
+        anchor = None if self.beta is None else jax.tree.map(lambda layer: layer.astype(self.dtype), self.anchor)
         clamped = self.clamped.astype(self.dtype)
         mapped: Callable[..., Any] = lambda c, y, b, at, s: f(FixedPoint(net, c, y, b, at), s)  # noqa: E731
         if len(self.lead) == 2:
@@ -220,10 +222,7 @@ class FixedPoint(eqx.Module):
 
     def _update_sample(self, state: tuple[State, State | None]) -> State:
         net, (s, disturbance) = self.net, state
-        drives = self._drives(s)
-        if self.anchor is not None:
-            every = range(len(s))
-            drives = _added(drives, transposing_drive(self._drives, self._drives, self.anchor, s, every))
+        drives = self._drives(s) if self.anchor is None else self._transposed_drives(self.anchor, s)
         drives = (*drives[:-1], self._nudged(drives[-1], s))
         if disturbance is not None:
             drives = _added(drives, disturbance)
@@ -242,21 +241,33 @@ class FixedPoint(eqx.Module):
 
     def _with_block(self, s: State, products: Products, block: int) -> State:
         net, layers, last = self.net, self.net.blocks[block], len(s) - 1
-        drives = net.drive_block_from(self.clamped, s, products, block)
-        if self.anchor is not None:
-
-            def of_block(s: State) -> State:
-                return net.drive_block(self.clamped, s, block)
-
-            drives = _added(drives, transposing_drive(self._drives, of_block, self.anchor, s, layers))
+        if self.anchor is None:
+            drives = net.drive_block_from(self.clamped, s, products, block)
+        else:
+            drives = self._transposed_drives(self.anchor, s, products, block)
         moved = {
             layer: net.activation(self._nudged(a, s) if layer == last else a)
             for layer, a in zip(layers, drives, strict=True)
         }
         return tuple(moved.get(i, layer) for i, layer in enumerate(s))
 
-    def _drives(self, s: State) -> State:
-        return self.net.drive(self.clamped, s)
+    def _drives(self, s: State, products: Products | None = None, block: int | None = None) -> State:
+        """The drives of all layers, or of a block."""
+        if block is None:
+            return self.net.drive(self.clamped, s)
+        return self.net.drive_block_from(self.clamped, s, products or {}, block)
+
+    def _transposed_drives(
+        self, anchor: Anchor, s: State, products: Products | None = None, block: int | None = None
+    ) -> State:
+        """The same with the Jacobian at the anchor transposed: `a(s) + (Jᵀ − J)(s − s_0)`."""
+        layers = range(len(s)) if block is None else self.net.blocks[block]
+        transposed = self.net.transposed()
+        if transposed is None or anchor.drive is None:
+            added = transposing_drive(self._drives, lambda s: self._drives(s, None, block), anchor, s, layers)
+            return _added(self._drives(s, products, block), added)
+        responding = FixedPoint(transposed, jnp.zeros_like(self.clamped), None, None)
+        return _added(tuple(anchor.drive[i] for i in layers), responding._drives(away_from(anchor, s), None, block))
 
     def _nudged(self, drive: Array, s: State) -> Array:
         if self.target is None or self.beta is None:
@@ -266,10 +277,6 @@ class FixedPoint(eqx.Module):
 
 def _added(a: State, b: State) -> State:
     return tuple(p + q for p, q in zip(a, b, strict=True))
-
-
-def _cast(state: State, dtype: jnp.dtype) -> State:
-    return tuple(layer.astype(dtype) for layer in state)
 
 
 def cost_gradient(net: AbstractNetwork, s: State, target: Float[Array, " classes"]) -> Inexact[Array, "..."]:
