@@ -6,7 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from holoprop.experiments.reproduce import courses, hep_table1, jacobian_fig3, jacobian_fig4, jacobian_table1
+from holoprop.experiments.reproduce import (
+    corrected_training,
+    courses,
+    hep_table1,
+    jacobian_fig3,
+    jacobian_fig4,
+    jacobian_table1,
+)
 from holoprop.experiments.reproduce.courses import Data
 from holoprop.experiments.reproduce.outcome import Claim
 from holoprop.experiments.reproduce.registry import run_experiment
@@ -35,6 +42,29 @@ def test_fig4_claims_of_homeostasis_and_correction(panel: str) -> None:
     weak = [] if panel == "a-d" else [(0.0, False)]
     assert _said(found) == [(0.3, True), (0.19, True), *weak, (-0.01, False), (1.6, False), (0.7, False)]
     assert kinds == ("generalised", *(["homeostasis 0.1"] if weak else []), "homeostasis 1", "corrected", "exact")
+
+
+def test_corrected_training_claims_beside_what_two_exact_courses_do() -> None:
+    """One network, two seeds; the last epoch counts, but of gradients every epoch."""
+    error, apart = np.full((1, 2, 3, 4), 20.0), np.full((1, 2, 3, 4), 1e-7)
+    error[..., -1] = [[[13.0, 13.1, 13.2], [12.9, 12.0, 12.3]]]
+    apart[..., -1] = [[[0, 0.1, 0.5], [0, 0.2, 0.4]]]
+    off = np.full((1, 2, 4), 1e-7)
+    off[0, 1, 2] = 3e-4
+    found = corrected_training._claims({"error": error, "apart": apart, "off": off})
+    assert _said(found) == [(0.6, False), (3e-4, False), (5.0, True)]
+
+
+def test_nearly_equal_networks_are_a_ten_millionth_apart(x64: None) -> None:
+    net = mlp(30, (40, 20), 10, key=jax.random.key(0))
+    other = corrected_training._nearly(net, 3)
+    assert 0.9e-7 < corrected_training._distance(other, net) < 1.1e-7
+
+
+def test_a_single_seed_has_no_deviation() -> None:
+    assert courses.over_seeds(np.array([3.184])) == "3.18"
+    assert courses.over_seeds(np.array([1.0, 3.0])) == "2.00 ± 1.00"
+    assert courses.over_seeds(np.array([1.0, 3.0]), 2.0) == "2.00 ± 2.00"
 
 
 def test_table1_claims_of_the_circle_against_one_nudge() -> None:

@@ -150,10 +150,15 @@ def trained(
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in stacked.items()}
 
 
+def over_seeds(values: np.ndarray, deviations: float = 1.0) -> str:
+    """Return what a table says of one number of each seed: `mean ± deviations · σ`, of a single seed the number."""
+    spread = f" ± {deviations * values.std():.2f}" if values.size > 1 else ""
+    return f"{values.mean():.2f}{spread}"
+
+
 def errors_of(error: np.ndarray) -> tuple[str, str]:
     """Return what a table says of test errors `(seeds, epochs + 1)`: of the last epoch, and the mean of the best."""
-    last = error[:, -1]
-    return f"{last.mean():.2f} ± {last.std():.2f}", f"{np.nanmin(error, 1).mean():.2f}"
+    return over_seeds(error[:, -1]), f"{np.nanmin(error, 1).mean():.2f}"
 
 
 def course_columns(arrays: Arrays) -> tuple[str, ...]:

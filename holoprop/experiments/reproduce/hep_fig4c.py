@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import Extent, samples, seeds_from
+from holoprop.experiments.reproduce.courses import Extent, over_seeds, samples, seeds_from
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
@@ -132,7 +132,7 @@ def _table(arrays: Arrays) -> Table:
             (
                 kind,
                 f"{PUBLISHED[kind][0]:.1f} ± {PUBLISHED[kind][1]:.1f}",
-                f"{best.mean():.2f} ± {2 * best.std():.2f}",
+                over_seeds(best, 2.0),
                 f"{arrays['train_error'][k, :, -1].mean():.2f}",
                 f"{PUBLISHED[kind][2]:.2f}",
                 f"{arrays['error'][k, :, -1].mean():.2f}",

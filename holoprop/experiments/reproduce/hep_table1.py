@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.courses import Data, Extent, course_of, samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import Data, Extent, course_of, over_seeds, samples, seeds_from, trained
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
@@ -190,9 +190,9 @@ def _table(arrays: Arrays) -> Table:
                     f"{noise:g}",
                     method,
                     f"{published[0]:.2f}",
-                    f"{best.mean():.2f} ± {best.std():.2f}",
+                    over_seeds(best),
                     f"{published[1]:.2f}",
-                    f"{final.mean():.2f} ± {final.std():.2f}",
+                    over_seeds(final),
                     f"{arrays['seconds'][n, m].mean() / 60:.1f}",
                 )
             )

@@ -11,7 +11,7 @@ import numpy as np
 
 from holoprop.data.registry import find_source
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import Extent, samples, seeds_from
+from holoprop.experiments.reproduce.courses import Extent, over_seeds, samples, seeds_from
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
@@ -206,9 +206,9 @@ def _table(dataset: str, arrays: Arrays) -> Table:
             (
                 method,
                 f"{row.best[k]:.2f}",
-                f"{best.mean():.2f} ± {best.std():.2f}",
+                over_seeds(best),
                 f"{row.last[k]:.2f}",
-                f"{last.mean():.2f} ± {last.std():.2f}",
+                over_seeds(last),
                 f"{row.top5[k]:.2f}",
                 top5,
                 f"{arrays['train_error'][k, :, -1].mean():.2f}",
