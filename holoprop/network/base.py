@@ -97,10 +97,11 @@ class AbstractNetwork(eqx.Module):
         return self.activation.holomorphic
 
     def transposed(self) -> "AbstractNetwork | None":
-        """Return a network whose drive is `Jᵀ s` plus that of the input, `J` being this one's, or `None`.
+        """Return a network of the same layers and `blocks` with the transposed Jacobian, or `None`.
 
-        There is one where the drive is affine in the state, `a(s) = a(0) + J s`; by default that is not relied upon.
-        With it a response with the transposed Jacobian costs no more than the network's own.
+        With `J` that of this network's drive, `drive(c, s)` of the other is `Jᵀ s` where `c` is zero. There is one where
+        the drive is affine in the state, `a(s) = a(0) + J s`; by default that is not relied upon. With it a response
+        with the transposed Jacobian costs no more than the network's own.
         """
         return None
 

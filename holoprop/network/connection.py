@@ -274,7 +274,8 @@ class Directed(AbstractConnection):
 
     def transposed(self) -> "Returning | None":
         """Return the way back that this connection lacks, alone; `None` where `connection` has no transpose."""
-        return None if self.connection.transposed() is None else Returning(self.connection)
+        transposed = self.connection.transposed()
+        return None if transposed is None else Returning(transposed)
 
 
 class Returning(AbstractConnection):
@@ -282,7 +283,7 @@ class Returning(AbstractConnection):
 
     The transpose of a directed connection.
 
-    **Attributes:** `connection`: tied, and affine.
+    **Attributes:** `connection`: tied, affine, and without bias, as `transposed()` of a tied connection returns it.
     """
 
     connection: AbstractConnection

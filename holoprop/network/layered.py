@@ -166,11 +166,14 @@ class LayeredNetwork(AbstractNetwork):
     def transposed(self) -> "LayeredNetwork | None":
         """Return the network with forward and feedback weights exchanged, without biases but of the input's connection.
 
-        `None` if some connection between settled layers cannot tell its transpose: one with softmax pooling.
+        `None` without feedback, or if a connection between settled layers has no transpose, such as one with softmax
+        pooling.
         """
+        if not self.feedback:
+            return None
         exchanged = [connection.transposed() for connection in self.connections[1:]]
         known = tuple(connection for connection in exchanged if connection is not None)
-        if not self.feedback or len(known) < len(exchanged):
+        if len(known) < len(exchanged):
             return None
         return dataclasses.replace(self, connections=(self.connections[0], *known))
 

@@ -21,7 +21,7 @@ from holoprop.network.named import named
 class AbstractPooling(eqx.Module):
     """A map from windows of `size × size` values, side by side, to one value each, channel by channel.
 
-    `holomorphic` says that it is complex-differentiable, `linear` that its derivative does not depend on the values.
+    `holomorphic` says that it is complex-differentiable, `linear` that it is a linear map, zeros to zeros.
     """
 
     size: eqx.AbstractVar[int]

@@ -222,7 +222,7 @@ class FixedPoint(eqx.Module):
 
     def _update_sample(self, state: tuple[State, State | None]) -> State:
         net, (s, disturbance) = self.net, state
-        drives = self._drives(s) if self.anchor is None else self._transposed_drives(self.anchor, s)
+        drives = self._responding_drives(s)
         drives = (*drives[:-1], self._nudged(drives[-1], s))
         if disturbance is not None:
             drives = _added(drives, disturbance)
@@ -241,10 +241,7 @@ class FixedPoint(eqx.Module):
 
     def _with_block(self, s: State, products: Products, block: int) -> State:
         net, layers, last = self.net, self.net.blocks[block], len(s) - 1
-        if self.anchor is None:
-            drives = net.drive_block_from(self.clamped, s, products, block)
-        else:
-            drives = self._transposed_drives(self.anchor, s, products, block)
+        drives = self._responding_drives(s, products, block)
         moved = {
             layer: net.activation(self._nudged(a, s) if layer == last else a)
             for layer, a in zip(layers, drives, strict=True)
@@ -257,10 +254,11 @@ class FixedPoint(eqx.Module):
             return self.net.drive(self.clamped, s)
         return self.net.drive_block_from(self.clamped, s, products or {}, block)
 
-    def _transposed_drives(
-        self, anchor: Anchor, s: State, products: Products | None = None, block: int | None = None
-    ) -> State:
-        """The same with the Jacobian at the anchor transposed: `a(s) + (Jᵀ − J)(s − s_0)`."""
+    def _responding_drives(self, s: State, products: Products | None = None, block: int | None = None) -> State:
+        """The same, with an anchor with the Jacobian transposed there: `a(s) + (Jᵀ − J)(s − s_0)`."""
+        anchor = self.anchor
+        if anchor is None:
+            return self._drives(s, products, block)
         layers = range(len(s)) if block is None else self.net.blocks[block]
         transposed = self.net.transposed()
         if transposed is None or anchor.drive is None:

@@ -1,6 +1,6 @@
 """The linear term that makes a network respond with its transposed Jacobian.
 
-    a(s) + (Jᵀ − J)(s − s_0),      J = ∂a/∂s at the free rest state s_0.
+    (Jᵀ − J)(s − s_0),      J = ∂a/∂s at the free rest state s_0.
 
 Added to the drive it vanishes at `s_0`, so the free state stays where it is, and turns the Jacobian there into `Jᵀ`:
 nudged states then move along the error vector `λ` of the adjoint system instead of the network's own response `δ`. It

@@ -44,15 +44,14 @@ def test_fig4_claims_of_homeostasis_and_correction(panel: str) -> None:
     assert kinds == ("generalised", *(["homeostasis 0.1"] if weak else []), "homeostasis 1", "corrected", "exact")
 
 
-def test_corrected_training_claims_beside_what_two_exact_courses_do() -> None:
+def test_corrected_training_claims_of_errors_and_of_gradients() -> None:
     """One network, two seeds; the last epoch counts, but of gradients every epoch."""
-    error, apart = np.full((1, 2, 3, 4), 20.0), np.full((1, 2, 3, 4), 1e-7)
+    error = np.full((1, 2, 3, 4), 20.0)
     error[..., -1] = [[[13.0, 13.1, 13.2], [12.9, 12.0, 12.3]]]
-    apart[..., -1] = [[[0, 0.1, 0.5], [0, 0.2, 0.4]]]
     off = np.full((1, 2, 4), 1e-7)
     off[0, 1, 2] = 3e-4
-    found = corrected_training._claims({"error": error, "apart": apart, "off": off})
-    assert _said(found) == [(0.6, False), (3e-4, False), (5.0, True)]
+    found = corrected_training._claims({"error": error, "off": off})
+    assert _said(found) == [(0.6, False), (3e-4, False)]
 
 
 def test_nearly_equal_networks_are_a_ten_millionth_apart(x64: None) -> None:

@@ -11,6 +11,7 @@ import pytest
 import holoprop as hp
 from holoprop.network.connection import Returning
 from holoprop.settling.fixed_point import FixedPoint
+from holoprop.settling.run import settle_problem
 
 KEY = jax.random.key(3)
 SHAPE = (8, 8, 2)
@@ -36,6 +37,12 @@ AFFINE = {
 }
 
 
+def built(kind):
+    """Return a network with biases."""
+    net = AFFINE.get(kind, lambda: hp.convnet(SHAPE, (3, 4), 3, feedback="free", key=KEY))()
+    return jax.tree.map(lambda w: w + 0.1 * jnp.arange(w.size, dtype=w.dtype) if w.ndim == 1 else w, net)
+
+
 def flat_jacobian(net, drive):
     """Return the dense Jacobian of a drive by the state of one sample, at a random state."""
     state, back = jax.flatten_util.ravel_pytree(state_of(net, 1))
@@ -49,23 +56,23 @@ def state_of(net, seed, *lead):
 
 @pytest.mark.parametrize("kind", AFFINE)
 def test_the_jacobian_is_the_transposed_one(kind: str, x64: None) -> None:
-    net = AFFINE[kind]()
+    net = built(kind)
     other = net.transposed()
     x = jax.random.normal(KEY, net.input_shape)
     own, transposed = (flat_jacobian(net, lambda s, n=n: n.drive(n.clamp(x), s)) for n in (net, other))
     assert np.abs(own).max() > 0.1
     np.testing.assert_allclose(transposed, own.T, atol=1e-13)
-    silent = other.drive(jnp.zeros_like(other.clamp(x)), tuple(jnp.zeros_like(s) for s in state_of(net, 1)))
-    assert all(not np.any(layer) for layer in silent)
     again = other.transposed()
+    zero = tuple(jnp.zeros_like(s) for s in state_of(net, 1))
+    for each in (other, again):
+        assert not any(np.any(layer) for layer in each.drive(jnp.zeros_like(each.clamp(x)), zero))
     np.testing.assert_allclose(flat_jacobian(net, lambda s: again.drive(again.clamp(x), s)), own, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [*AFFINE, "softmax"])
 def test_nudged_states_feel_the_transposed_jacobian(kind: str, x64: None) -> None:
     """Oracle: `σ(a(s) + (Jᵀ − J)(s − s_0) − β ∂C/∂s_L)` from the dense Jacobian at `s_0`, at complex states."""
-    build = AFFINE.get(kind, lambda: hp.convnet(SHAPE, (3, 4), 3, feedback="free", key=KEY))
-    net = build()
+    net = built(kind)
     assert (net.transposed() is None) == (kind == "softmax")
     x, target, beta = jax.random.normal(KEY, (1, *net.input_shape)), jnp.eye(3)[:1], jnp.array([0.3 + 0.2j])
     rested, away = state_of(net, 4, 1), tuple(jax.lax.complex(s, 0.5 * s) for s in state_of(net, 5, 1))
@@ -86,6 +93,19 @@ def test_nudged_states_feel_the_transposed_jacobian(kind: str, x64: None) -> Non
     np.testing.assert_allclose(np.concatenate([np.asarray(layer[0]).ravel() for layer in felt]), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [*AFFINE, "softmax"])
+def test_sweeps_block_by_block_come_to_rest_there(kind: str, x64: None) -> None:
+    """Oracle: the residual of all layers at once, which the test above compares with the dense Jacobian."""
+    net = built(kind)
+    x, target, beta = jax.random.normal(KEY, (2, *net.input_shape)), jnp.eye(3)[:2], jnp.array([0.1 + 0.1j, 0.1])
+    free = hp.settle(net, x, solver=hp.Alternating(tolerance=1e-13, max_steps=5000))
+    problem = FixedPoint.of(net, x).anchored(free.state).nudged(target, beta)
+    found = settle_problem(problem, hp.Alternating(tolerance=1e-12, max_steps=5000))
+    assert float(problem.residual(found.state).max()) < 1e-11
+    plain = FixedPoint.of(net, x).nudged(target, beta)
+    assert (float(plain.residual(found.state).max()) < 1e-11) == net.is_energy
+
+
 def test_what_has_no_transpose_says_so() -> None:
     conv = hp.Conv(jnp.ones((3, 3, 2, 4)), None, (8, 8), pooling=hp.SoftmaxPooling())
     assert conv.transposed() is None and hp.Directed(conv).transposed() is None
@@ -99,4 +119,6 @@ def test_the_transpose_of_one_way_is_the_other_way() -> None:
     assert isinstance(back, Returning) and not back.directed and not back.tied
     assert not np.any(back.forward(jnp.ones(2)))
     np.testing.assert_array_equal(back.backward(jnp.ones(3), jnp.ones(2)), [3.0, 12.0])
-    assert isinstance(back.transposed(), hp.Directed)
+    again = back.transposed()
+    assert isinstance(again, hp.Directed) and not np.any(again.forward(jnp.zeros(2)))
+    np.testing.assert_array_equal(again.forward(jnp.ones(2)), [3.0, 5.0, 7.0])
