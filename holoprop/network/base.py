@@ -99,9 +99,9 @@ class AbstractNetwork(eqx.Module):
     def transposed(self) -> "AbstractNetwork | None":
         """Return a network of the same layers and `blocks` with the transposed Jacobian, or `None`.
 
-        With `J` that of this network's drive, `drive(c, s)` of the other is `Jᵀ s` where `c` is zero. There is one where
-        the drive is affine in the state, `a(s) = a(0) + J s`; by default that is not relied upon. With it a response
-        with the transposed Jacobian costs no more than the network's own.
+        With `J` that of this network's drive, `drive(c, s)` of the other is `Jᵀ s` where `c` is zero. There is one
+        where the drive is affine in the state, `a(s) = a(0) + J s`; by default that is not relied upon. With it a
+        response with the transposed Jacobian costs no more than the network's own.
         """
         return None
 
