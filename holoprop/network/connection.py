@@ -206,7 +206,28 @@ class Skip(AbstractConnection):
         return self.strength * target
 
 
-class Directed(AbstractConnection):
+class OneWay(AbstractConnection):
+    """One of the two maps of a connection: what `Directed` and `Returning` share."""
+
+    connection: eqx.AbstractVar[AbstractConnection]
+
+    @property
+    def tied(self) -> bool:
+        """Never: there is no potential of one direction alone."""
+        return False
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.source_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of `connection`."""
+        return self.connection.target_shape
+
+
+class Directed(OneWay):
     """One way of a connection: forward what `connection` sends forward, and nothing back, `backward(s', s) = 0`.
 
     The synapse of a graph without reciprocal edges, such as P2's loop `x → s_1 → s_2 → s_3 → s_1`.
@@ -230,11 +251,6 @@ class Directed(AbstractConnection):
             raise ValueError("a directed connection sends nothing back: leave out the feedback weights")
 
     @property
-    def tied(self) -> bool:
-        """Never: there is no potential of one direction alone."""
-        return False
-
-    @property
     def directed(self) -> bool:
         """Always."""
         return True
@@ -243,16 +259,6 @@ class Directed(AbstractConnection):
     def holomorphic(self) -> bool:
         """Whether that of `connection` is."""
         return self.connection.holomorphic
-
-    @property
-    def source_shape(self) -> tuple[int, ...]:
-        """Of `connection`."""
-        return self.connection.source_shape
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        """Of `connection`."""
-        return self.connection.target_shape
 
     @property
     def product_shape(self) -> tuple[int, ...]:
@@ -278,7 +284,7 @@ class Directed(AbstractConnection):
         return None if transposed is None else Returning(transposed)
 
 
-class Returning(AbstractConnection):
+class Returning(OneWay):
     """The way back of a connection alone: nothing forward, `forward(s) = 0`, and back what `connection` sends back.
 
     The transpose of a directed connection.
@@ -288,21 +294,6 @@ class Returning(AbstractConnection):
 
     connection: AbstractConnection
     keeps_real_weights: ClassVar[bool] = True
-
-    @property
-    def tied(self) -> bool:
-        """Never: there is no potential of one direction alone."""
-        return False
-
-    @property
-    def source_shape(self) -> tuple[int, ...]:
-        """Of `connection`."""
-        return self.connection.source_shape
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        """Of `connection`."""
-        return self.connection.target_shape
 
     def product(self, source: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return zeros, in the dtype of `source`."""

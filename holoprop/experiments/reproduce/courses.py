@@ -151,7 +151,7 @@ def trained(
 
 
 def over_seeds(values: np.ndarray, deviations: float = 1.0) -> str:
-    """Return what a table says of one number of each seed: `mean ± deviations · σ`, of a single seed the number."""
+    """Return what a table says of `values`, `(seeds,)`: `mean ± deviations · σ`, of a single seed the number alone."""
     spread = f" ± {deviations * values.std():.2f}" if values.size > 1 else ""
     return f"{values.mean():.2f}{spread}"
 

@@ -234,14 +234,16 @@ def _findings(
 ) -> Findings:
     size, row = _SIZES[scale], "infinitesimal, homeostasis" if figure else "circle, homeostasis"
     config = _config(dataset, row, 0, 0, scale, figure=figure)
-    network, estimator, training = config.network, config.estimator, config.training
+    network, estimator, training, optimizer = config.network, config.estimator, config.training, config.optimizer
+    rates = optimizer.learning_rates or (optimizer.learning_rate,)
     settings = {
         "network": f"convolutions of {'-'.join(map(str, size.channels))} channels, 3×3, double SiLU, "
         f"{network.pooling} pooling, feedback weights of their own (symmetric: tied)",
         **({} if figure else {"circle": f"N = {estimator.points}, |β| = {estimator.radius:g}"}),
         "homeostasis": f"weight {estimator.homeostasis:g}, 5 random vectors a sample, local form (P2: of the Jacobian)",
         "data": f"{config.data.name}, {samples(config.data.train_limit, config.data.test_limit)}",
-        "training": f"{training.epochs} epochs, batches of {training.batch_size}, {config.optimizer.name}",
+        "training": f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer.name}, "
+        f"{'rates' if len(rates) > 1 else 'rate'} {', '.join(map(str, rates))}",
         "seeds": ", ".join(map(str, seeds_from(seed, size.seeds))),
         "precision": f"float32, residuals of {estimator.tolerance:g}"
         + ("" if figure else f", nudged {estimator.nudged_tolerance:g}"),
