@@ -27,14 +27,17 @@ from holoprop.settling.anderson import Anderson
 _CHANNELS = (128, 128, 256, 256, 512, 512)
 _CLASSES = 1000
 _SEED = 3
-_SOLVER = Anderson()
 WIDE_ENOUGH = 1e-3
 """P1's ranges are those of nudges with 1 − cosine below this."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """`narrowing`: of the channels; `batch`; `betas`, `around`, `hard` (points): of Fig. 4a; `points`: of Fig. 4b."""
+    """`narrowing`: of the channels; `batch`; `betas`, `around`, `hard` (points): of Fig. 4a; `points`: of Fig. 4b.
+
+    `steps`: the most that each of the solver's stages takes, holomorphic and hard. At full size those are P1's, since
+    the largest nudges have no rest state, and looking for one would take hours; where there is one, ten steps find it.
+    """
 
     narrowing: int
     batch: int
@@ -42,12 +45,18 @@ class _Size:
     around: tuple[int, ...]
     points: tuple[int, ...]
     hard: tuple[int, ...] = (1, 2)
+    steps: tuple[int, int] = (500, 500)
+
+    def solver(self, kind: str) -> Anderson:
+        return Anderson(max_steps=self.steps[kind == "hard"])
 
 
 _SIZES: dict[Scale, _Size] = {
     "smoke": _Size(16, 2, (0.3, 1.0, 2.0), (1, 2), (1, 2), (2,)),
     "small": _Size(4, 4, tuple(np.geomspace(1e-3, 30, 19).tolist()), (1, 2, 4, 8), (1, 2, 4, 6, 8)),
-    "paper": _Size(1, 16, tuple(np.geomspace(1e-4, 100, 50).tolist()), (1, 2, 4, 20), (1, *range(2, 21, 2))),
+    "paper": _Size(
+        1, 16, tuple(np.geomspace(1e-4, 100, 50).tolist()), (1, 2, 4, 20), (1, *range(2, 21, 2)), steps=(20, 50)
+    ),
 }
 THREE = (0.01, 0.1, 1.0)
 """The nudges of Fig. 4b."""
@@ -143,10 +152,11 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
     """
     size = _SIZES[scale]
     net, (x, y) = _network(kind, size, seed), _images(size.batch, seed)
-    truth = Implicit(solver=_SOLVER, unsettled="keep")(net, x, y)
+    solver = size.solver(kind)
+    truth = Implicit(solver=solver, unsettled="keep")(net, x, y)
     cosines, errors, layers = [], [], []
     for beta in map(float, betas.split(",")):
-        found = alignment(_gradient(points, jnp.asarray(beta, x.dtype), net, x, y), truth.gradient)
+        found = alignment(_gradient(points, jnp.asarray(beta, x.dtype), net, x, y, solver), truth.gradient)
         cosines.append(found.total.cosine)
         errors.append(found.total.relative_error)
         layers.append([layer.cosine for layer in found.layers.values()])
@@ -155,14 +165,16 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
 
 
 @eqx.filter_jit
-def _gradient(points: int, beta: jax.Array, net: LayeredNetwork, x: jax.Array, y: jax.Array) -> LayeredNetwork:
+def _gradient(
+    points: int, beta: jax.Array, net: LayeredNetwork, x: jax.Array, y: jax.Array, solver: Anderson
+) -> LayeredNetwork:
     """Return the estimated gradient; the nudge is traced, so that one program serves all of a curve."""
     estimator: AbstractEstimator
     # Not by their constructors, which check the nudge and so must know it.
     if points == 1:
-        estimator = eqx.tree_at(lambda e: e.beta, OneSided(solver=_SOLVER, unsettled="keep"), beta)
+        estimator = eqx.tree_at(lambda e: e.beta, OneSided(solver=solver, unsettled="keep"), beta)
     else:
-        circle = Holomorphic(points=points, radius=1.0, solver=_SOLVER, unsettled="keep")
+        circle = Holomorphic(points=points, radius=1.0, solver=solver, unsettled="keep")
         estimator = eqx.tree_at(lambda e: e.radius, circle, beta)
     return estimator(net, x, y).gradient
 
@@ -209,6 +221,7 @@ def _settings(size: _Size, seed: int) -> dict[str, object]:
         "data": f"{size.batch} test images of CIFAR-10, labels drawn (P1: ImageNet 32×32)",
         "exact gradient": "implicit",
         "precision": "float32, every state at rest where there is one",
+        "sweeps": f"at most {size.steps[0]}, hard {size.steps[1]}, of each kind: accelerated, plain, damped",
         "seed": seed,
     }
 
