@@ -101,6 +101,17 @@ def test_outcomes_are_gathered_in_a_document_and_an_index(capsys) -> None:
 
 
 @pytest.mark.usefixtures("given")
+def test_a_damaged_outcome_of_another_experiment_is_left_out_of_the_index_and_said(capsys) -> None:
+    other = Path("runs/reproduce/smoke/hep-fig2a/outcome.json")
+    other.parent.mkdir(parents=True)
+    other.write_text('{"name": ')
+    status, _, err = _run(capsys, "hep-fig2c", "--scale", "smoke", "--docs", "docs")
+    assert status == 0 and Path("docs/reproduction/smoke-hep-fig2c.json").is_file()
+    assert f"left out of the index: {other} is damaged" in err and "run the experiment again" in err
+    assert "hep-fig2c/hep-fig2c.html" in Path("runs/reproduce/index.html").read_text()
+
+
+@pytest.mark.usefixtures("given")
 def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
     status, out, err = _run(capsys, "hep-fig3a")
     assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: mnist is not here"

@@ -220,11 +220,13 @@ def _reproduce(
     write_outcome(place, outcome)
     print(f"page  {write_outcome_page(outcome, place / f'{name}.html')}")
     remove_parts(place, seed)
-    outcomes = read_records((folder / "reproduce").glob("*/*/outcome.json"))
-    write_index(outcomes, folder / "reproduce" / "index.html")
     if docs is not None:
         write_record(docs / "reproduction", outcome)
         text = render_summary(read_records((docs / "reproduction").glob("*.json")))
         write_text(docs / "reproduction.md", text)
         print(f"docs  {docs / 'reproduction.md'}")
+    damaged = functools.partial(_tell, "left out of the index")
+    write_index(
+        read_records((folder / "reproduce").glob("*/*/outcome.json"), damaged), folder / "reproduce" / "index.html"
+    )
     return "reproduced" if outcome.reproduced else "failed"

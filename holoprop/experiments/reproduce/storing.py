@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,22 @@ def write_record(folder: Path, outcome: Outcome) -> Path:
     return path
 
 
-def read_records(paths: Iterable[Path]) -> list[Outcome]:
+def read_records(paths: Iterable[Path], damaged: Callable[[str], None] | None = None) -> list[Outcome]:
     """Return outcomes without their arrays, from files that `write_record` or `write_outcome` left.
 
-    **Raises:** `OSError` if one is not there, `ValueError` if one is damaged.
+    **Arguments:** `damaged`: told of a file that is damaged, which is then left out; without it that is an error.
+
+    **Raises:** `OSError` if one is not there, `ValueError` if one is damaged and nobody is to be told.
     """
-    return [_read(path, {}) for path in sorted(paths)]
+    outcomes = []
+    for path in sorted(paths):
+        try:
+            outcomes.append(_read(path, {}))
+        except ValueError as error:
+            if damaged is None:
+                raise
+            damaged(str(error))
+    return outcomes
 
 
 def read_outcome(folder: Path) -> Outcome:
