@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from holoprop.experiments.environment import processor
+
 
 def gemm(size: int = 2048, dtype: DTypeLike = jnp.float32) -> tuple[Callable[[], Any], float]:
     """Return a compiled matrix product to be timed, and its floating-point operations, `2·size³`.
@@ -64,7 +66,7 @@ def describe_machine() -> dict[str, str | int]:
     device = jax.devices()[0]
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "device": f"{device.platform} {device.device_kind}",
         "python": platform.python_version(),
@@ -72,14 +74,3 @@ def describe_machine() -> dict[str, str | int]:
         "jaxlib": importlib.metadata.version("jaxlib"),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-
-
-def _processor() -> str:
-    # Linux tells the model here and nowhere in the standard library; elsewhere `platform` does.
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            facts = dict(line.split(":", 1) for line in stream.read().split("\n\n")[0].splitlines() if ":" in line)
-        named = {name.strip(): value.strip() for name, value in facts.items()}
-        return f"{named['model name']} (family {named.get('cpu family', '?')}, model {named.get('model', '?')})"
-    except (OSError, KeyError):
-        return platform.processor() or "unknown"

@@ -117,7 +117,7 @@ def bench(
 @app.command()
 def version() -> None:
     """Print the versions of holoprop and of what it computes with."""
-    from holoprop.experiments.run_folder import describe_environment
+    from holoprop.experiments.environment import describe_environment
 
     for key, value in describe_environment().items():
         print(f"{key:10} {value}")

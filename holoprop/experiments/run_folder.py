@@ -4,25 +4,21 @@ config.toml  environment.json  metrics.jsonl  checkpoint.eqx  gradient_check.jso
 events/  wandb/  profile/  where they were asked for
 """
 
-import datetime
-import importlib.metadata
 import io
 import json
 import math
-import os
-import platform
 import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from holoprop.data.files import write_atomic
 from holoprop.experiments.config import Config, parse_config
 from holoprop.experiments.config_error import ConfigError
+from holoprop.experiments.environment import describe_environment
 from holoprop.train.bookkeeping import KEPT
 
 FILES = (
@@ -103,23 +99,6 @@ def read_run_config(folder: Path) -> Config:
         raise ConfigError(f"{folder} is not the folder of a run: it has no config.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is damaged ({error}): start the run afresh") from None
-
-
-def describe_environment() -> dict[str, Any]:
-    """Return what a result may depend on besides the configuration: versions, platform, device, precision, date."""
-    import holoprop
-
-    device = jax.devices()[0]
-    packages = ("jax", "jaxlib", "equinox", "optax", "numpy")
-    return {
-        "holoprop": holoprop.__version__,
-        **{package: importlib.metadata.version(package) for package in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": f"{device.platform}: {device.device_kind} ({os.cpu_count()} CPU cores)",
-        "x64": bool(jax.config.read("jax_enable_x64")),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
 
 
 def to_json(value: Any) -> str:

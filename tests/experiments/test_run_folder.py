@@ -10,12 +10,12 @@ import pytest
 
 import holoprop
 from holoprop.experiments.config import Config
+from holoprop.experiments.environment import describe_environment
 from holoprop.experiments.run_folder import (
     FILES,
     RunFolderError,
     begin_folder,
     check_folder,
-    describe_environment,
     read_run_config,
     to_json,
     write_arrays,
@@ -34,8 +34,8 @@ def test_a_new_folder_holds_configuration_and_environment(tmp_path: Path, tiny: 
     assert read_run_config(folder) == tiny()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["holoprop"] == holoprop.__version__
-    wanted = {"holoprop", "jax", "jaxlib", "equinox", "optax", "numpy", "python", "platform", "device", "x64", "date"}
-    assert set(environment) == wanted
+    versions = {"holoprop", "commit", "jax", "jaxlib", "equinox", "optax", "numpy", "python"}
+    assert set(environment) == versions | {"platform", "processor", "device", "x64", "date"}
     assert environment["x64"] is describe_environment()["x64"] is False
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from holoprop.experiments.environment import describe_environment
 from holoprop.experiments.memory import peak_memory
 from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale, is_scale
 from holoprop.experiments.reproduce.runner import Report, Runner, silent
-from holoprop.experiments.run_folder import describe_environment
 
 
 @dataclasses.dataclass(frozen=True)

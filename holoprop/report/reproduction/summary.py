@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from holoprop.data.cache import available_datasets
 from holoprop.experiments.reproduce.outcome import SCALES, Cell, Claim, Outcome, Table
-from holoprop.experiments.reproduce.registry import EXPERIMENTS, SKIPPED
+from holoprop.experiments.reproduce.registry import EXPERIMENTS, SKIPPED, Experiment
 from holoprop.experiments.run_folder import write_text
 from holoprop.report.frame import single_page, tile
 from holoprop.report.markup import Markup, element, joined, section, table
+from holoprop.report.reproduction.headlines import headline
 from holoprop.report.reproduction.page import number
 from holoprop.report.wording import date, duration, shown
 
@@ -60,15 +62,17 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
             (
                 "experiment",
                 "what it shows",
-                "source",
                 "scale",
+                "one of its numbers",
+                "published",
+                "reproduced",
                 "claims that hold",
                 "verdict",
                 "time",
                 "machine",
                 "date",
             ),
-            [row for experiment in EXPERIMENTS for row in _overview(experiment.name, known)],
+            [row for experiment in EXPERIMENTS for row in _overview(experiment, known)],
         ),
         SKIPPED,
     ]
@@ -81,26 +85,39 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(name: str, known: Sequence[Outcome]) -> list[tuple[str, ...]]:
+def _overview(experiment: Experiment, known: Sequence[Outcome]) -> list[tuple[str, ...]]:
     """The rows of one experiment: one for each outcome, or one that says that there is none."""
-    experiment = next(each for each in EXPERIMENTS if each.name == name)
-    mine = [outcome for outcome in known if outcome.name == name]
+    mine = [outcome for outcome in known if outcome.name == experiment.name]
     if not mine:
-        return [(name, experiment.title, experiment.source, "–", "–", "not run", "–", "–", "–")]
+        verdict = "not run" if _at_hand(experiment.data) else "data absent"
+        return [(experiment.name, experiment.title, *"–" * 5, verdict, *"–" * 3)]
     return [
         (
-            f"[{name}](#{name}-{outcome.scale})",
+            f"[{outcome.name}](#{outcome.name}-{outcome.scale})",
             experiment.title,
-            experiment.source,
             outcome.scale,
+            *headline(outcome),
             f"{sum(claim.holds for claim in outcome.claims)} of {len(outcome.claims)}",
             _verdict(outcome),
             duration(outcome.seconds),
-            shown(outcome.environment.get("device", "–")),
+            _machine(outcome),
             date(outcome.environment.get("date", "–")),
         )
         for outcome in mine
     ]
+
+
+def _at_hand(data: str | None) -> bool:
+    """Whether a data set is on this machine; what needs none always has it."""
+    absent = {each.source.name for each in available_datasets() if each.place == "not downloaded"}
+    return data not in absent
+
+
+def _machine(outcome: Outcome) -> str:
+    """The device; of a CPU, which JAX does not name, the processor."""
+    device, processor = (outcome.environment.get(name) for name in ("device", "processor"))
+    known = device is not None and processor is not None
+    return str(device).replace("cpu: cpu", str(processor)) if known else shown(device)
 
 
 def _verdict(outcome: Outcome) -> str:
