@@ -18,7 +18,9 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Experiments without computation: figure 2d fails, those on MNIST find no data, the others hold."""
     monkeypatch.chdir(tmp_path)
 
-    def run(name: str, scale: str, *, seed: int | None, progress, folder: Path, workers: int) -> Outcome:
+    def run(
+        name: str, scale: str, *, seed: int | None, seeds: int | None, progress, folder: Path, workers: int
+    ) -> Outcome:
         progress(f"begun, {workers} at a time")
         folder.mkdir(parents=True)
         (folder / "a part").touch()
@@ -67,6 +69,8 @@ def test_what_cannot_be_is_refused_before_anything_runs(capsys, tmp_path: Path) 
         ),
         (["hep-fig3a", "--seed", "-1"], "seed must not be negative, got -1"),
         (["hep-fig2c", "--seed", "3"], "hep-fig2c draws nothing at random: leave the seed out, got 3"),
+        (["hep-fig2c", "--seeds", "3"], "hep-fig2c has no rows of several seeds: leave --seeds out, got 3"),
+        (["hep-table2", "--seeds", "0"], "--seeds must be at least 1, got 0"),
     ):
         status, out, err = _run(capsys, *arguments, "--scale", "smoke")
         assert (status, out) == (2, "") and err.endswith(f"{line}\n") and err.count("\n") == 1
@@ -79,8 +83,11 @@ def test_a_claim_that_fails_ends_in_1(capsys) -> None:
 
 
 @pytest.mark.usefixtures("given")
-def test_outcomes_are_gathered_in_a_document_and_an_index(capsys) -> None:
-    """What failed is said beside what did not; what was not run is in the table too."""
+def test_outcomes_are_gathered_in_a_document_and_an_index(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is said beside what did not; what was not run is in the table too, or that it could not be."""
+    Path("nothing").mkdir()
+    for name in ("HOLOPROP_DATA", "HOLOPROP_CACHE"):
+        monkeypatch.setenv(name, "nothing")
     for name in ("hep-fig2c", "hep-fig2d"):
         _, out, _ = _run(capsys, name, "--scale", "smoke", "--docs", "docs")
         assert out.splitlines()[-1] == "docs  docs/reproduction.md"
@@ -92,7 +99,8 @@ def test_outcomes_are_gathered_in_a_document_and_an_index(capsys) -> None:
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert "1 of 1 | reproduced" in rows["[hep-fig2c](#hep-fig2c-smoke)"]
     assert "0 of 1 | **not reproduced**" in rows["[hep-fig2d](#hep-fig2d-smoke)"]
-    assert "not run" in rows["hep-fig3a"] and text.count("| error | 2 | ≤ 1 | **fails** |") == 1
+    assert "| not run |" in rows["hep-fig2a"] and "| data absent |" in rows["hep-fig3a"]
+    assert text.count("| error | 2 | ≤ 1 | **fails** |") == 1
     assert all(any(each.name in name for name in rows) for each in EXPERIMENTS)
     index = Path("runs/reproduce/index.html").read_text()
     for name in ("hep-fig2c", "hep-fig2d"):

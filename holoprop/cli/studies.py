@@ -45,7 +45,12 @@ def reproduce(
     name: Annotated[str | None, typer.Argument(metavar="NAME|all", help="An experiment, or all of them.")] = None,
     scale: Annotated[str, typer.Option(help="smoke (seconds), small (minutes) or paper (as published).")] = "small",
     folder: Annotated[Path, typer.Option(help="Where outcomes go, in a folder reproduce.")] = Path("runs"),
-    seed: Annotated[int | None, typer.Option(help="Of what is drawn at random; default: the experiment's own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of what is drawn at random, the first of several; default: the experiment's.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="So many for each row of a table; default: as many as the scale has.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Training runs at a time, where one experiment has several; default: one for each CPU core."),
@@ -84,8 +89,9 @@ def reproduce(
         check_place(docs)
     counts = {"reproduced": 0, "failed": 0, "data absent": 0}
     for experiment in chosen:
-        own = seed if experiment.draws or name != "all" else None
-        counts[_reproduce(experiment.name, scale, folder, own, workers, docs, alone=name != "all")] += 1
+        alone = name != "all"
+        own, several = seed if experiment.draws or alone else None, seeds if experiment.several or alone else None
+        counts[_reproduce(experiment.name, scale, folder, own, several, workers, docs, alone=alone)] += 1
     if name == "all":
         print(", ".join(f"{count} {word}" for word, count in counts.items()))
     if counts["failed"]:
@@ -178,7 +184,15 @@ def _workers() -> int:
 
 
 def _reproduce(
-    name: str, scale: str, folder: Path, seed: int | None, workers: int | None, docs: Path | None, *, alone: bool
+    name: str,
+    scale: str,
+    folder: Path,
+    seed: int | None,
+    seeds: int | None,
+    workers: int | None,
+    docs: Path | None,
+    *,
+    alone: bool,
 ) -> str:
     """Run one experiment, print its claims, and return how it ended."""
     from holoprop.data.dataset import DataError
@@ -201,6 +215,7 @@ def _reproduce(
             name,
             scale,
             seed=seed,
+            seeds=seeds,
             progress=functools.partial(_tell, name),
             folder=parts_folder(place, seed),
             workers=_workers() if workers is None else workers,

@@ -109,10 +109,13 @@ def _exact(net: AbstractNetwork, batch: tuple[Array, Array], state: State) -> Ab
 
 
 def worst_ratios(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Return, for each number of points, the largest ratio of the two circles' `1 − cosine`: below 1, never worse."""
+    """Return, for each number of points, the largest ratio of the two circles' `1 − cosine`: below 1, never worse.
+
+    NaN where no check had an exact gradient.
+    """
     # A gradient that is not even a number is worse by any factor.
     fixed = np.where(np.isnan(arrays["fixed"]), np.inf, arrays["fixed"])
-    return np.max(np.where(arrays["checked"], arrays["automatic"] / fixed, 0), axis=-1)
+    return np.fmax.reduce(np.where(arrays["checked"], arrays["automatic"] / fixed, np.nan), axis=-1)
 
 
 def _claims(arrays: dict[str, np.ndarray]) -> list[Claim]:

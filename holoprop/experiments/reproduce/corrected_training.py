@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from holoprop.experiments.reproduce.courses import BATCH, Data, Extent, errors_of, samples, seeds_from, trained
+from holoprop.experiments.reproduce.courses import BATCH, Data, Extent, errors_of, samples, trained
 from holoprop.experiments.reproduce.jacobian_fig4 import PANELS
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
@@ -56,12 +56,12 @@ _SIZES: dict[Scale, _Size] = {
 
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train all; arrays are `(networks, seeds, epochs + 1)`, `error` and `apart` `(networks, seeds, kinds, …)`."""
-    size, numbers = _SIZES[scale], seeds_from(seed, _SIZES[scale].seeds)
+    size, numbers = _SIZES[scale], runner.seeds(seed, _SIZES[scale].seeds)
     arrays = trained(
         runner,
         train_courses,
         [{"network": network, "seed": each, "scale": scale} for network in size.networks for each in numbers],
-        (len(size.networks), size.seeds),
+        (len(size.networks), len(numbers)),
     )
     arrays["networks"] = np.array(size.networks)
     settings = {

@@ -131,11 +131,6 @@ def samples(train: int | None, test: int | None) -> str:
     return f"{'all' if train is None else train} training and {'all' if test is None else test} test samples"
 
 
-def seeds_from(first: int | None, count: int) -> range:
-    """Return so many seeds, from 0 unless another `first` one is given."""
-    return range(first or 0, (first or 0) + count)
-
-
 def trained(
     runner: Runner,
     compute: Compute,

@@ -79,7 +79,8 @@ def run_cosines(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     arrays["estimators"] = np.array(names)
     # An estimate that is not even a number lacks all there is; without an exact gradient nothing is known of any.
     known = ~np.isnan(arrays["lost"]).all(0)
-    lost = dict(zip(names, np.nan_to_num(arrays["lost"][:, known], nan=1.0), strict=True))
+    counted = np.nan_to_num(arrays["lost"][:, known], nan=1.0) if known.any() else np.full((len(names), 1), np.nan)
+    lost = dict(zip(names, counted, strict=True))
     source = "this project"
     claims = [
         Claim(
@@ -108,7 +109,10 @@ def run_cosines(scale: Scale, seed: int | None, runner: Runner) -> Findings:
             )
         )
     columns = ("estimator", "before training", "after one epoch", "after the last", "worst")
-    rows = [(name, *(float(each[k]) for k in (0, 1, -1)), float(each.max())) for name, each in lost.items()]
+    rows = [
+        (name, *(float(each[k]) for k in (0, min(1, len(each) - 1), -1)), float(each.max()))
+        for name, each in lost.items()
+    ]
     table = Table("1 − cosine to the exact gradient while a network learns", columns, rows)
     settings = _settings(scale, seed) | {"epochs left out": f"{int((~known).sum())}, for want of an exact gradient"}
     return Findings(settings, claims, [table, _accuracy(arrays)], arrays)

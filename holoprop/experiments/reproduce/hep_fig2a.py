@@ -53,7 +53,7 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
             float(bent.max()),
             "≤",
             1 / 3,
-            "limit: this project; P1 Fig. 2a",
+            "limit: this project, 0.2 until 0.299 was measured; P1 Fig. 2a",
         ),
         Claim(
             "negative frequencies relative to the first harmonic, all neurons (holomorphic: none)",

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import optax
 
-from holoprop.experiments.reproduce.courses import Data, Extent, course_of, over_seeds, samples, seeds_from, trained
+from holoprop.experiments.reproduce.common_noise import CommonNoise
+from holoprop.experiments.reproduce.courses import Data, Extent, course_of, over_seeds, samples, trained
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.estimate import AbstractEstimator
@@ -19,8 +20,7 @@ from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.gradient.oscillation import Oscillation
 from holoprop.network.build import mlp
 from holoprop.settling.anderson import Anderson
-from holoprop.settling.fixed_point import FixedPoint
-from holoprop.settling.time_stepping import Noise, TimeSteps
+from holoprop.settling.time_stepping import TimeSteps
 
 METHODS = ("one point, β = 0.1", "one point, β = 0.4", "circle", "continuous")
 NOISES = (0.0, 0.04)
@@ -46,14 +46,6 @@ continuous runs fell to chance at its end, which the best epoch hides."""
 _SOURCE = "P1 (arXiv 2209.00530), Table 1, published result files"
 
 
-class CommonNoise(Noise):
-    """Noise that is drawn once for all samples of a batch, as the authors' code does: it does not average out."""
-
-    def drawn_for(self, problem: FixedPoint) -> tuple[int, ...]:
-        """Return the leading axes with one sample in place of the batch."""
-        return (*problem.lead[:-1], 1)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Size(Extent):
     """How much is trained; noisy time steps of `one` nudge, at each point `around`; `dwell`, `periods`: continuous."""
@@ -76,7 +68,7 @@ _SIZES: dict[Scale, _Size] = {
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train every row with every seed; arrays are `(noises, methods, seeds, epochs + 1)`."""
     size = _SIZES[scale]
-    numbers = seeds_from(seed, size.seeds)
+    numbers = runner.seeds(seed, size.seeds)
     arrays = trained(
         runner,
         train_one,
@@ -86,7 +78,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
             for method in size.methods
             for each in numbers
         ],
-        (len(NOISES), len(size.methods), size.seeds),
+        (len(NOISES), len(size.methods), len(numbers)),
     )
     arrays["methods"] = np.array(size.methods)
     settings = {

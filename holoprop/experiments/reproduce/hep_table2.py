@@ -11,7 +11,7 @@ import numpy as np
 
 from holoprop.data.registry import find_source
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import Extent, over_seeds, samples, seeds_from
+from holoprop.experiments.reproduce.courses import Extent, over_seeds, samples
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
 from holoprop.experiments.reproduce.runner import Arrays, Runner
@@ -81,6 +81,8 @@ _SIZES: dict[Scale, _Size] = {
     "small": _Size(5, 20_000, 5_000, 1, (32, 64, 64, 64)),
     "paper": _Size(90, None, None, 3, (128, 256, 512, 512)),
 }
+_DEVIATIONS = {"cifar-10": 0.2, "cifar-100": 0.1, "imagenet32": 0.3}
+"""Between P1's seeds, in points."""
 _SOURCE = "P1 (arXiv 2209.00530), Table 2"
 
 
@@ -100,9 +102,9 @@ def run_imagenet32(scale: Scale, seed: int | None, runner: Runner) -> Findings:
 
 
 def _run(dataset: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
-    size, numbers = _SIZES[scale], seeds_from(seed, _SIZES[scale].seeds)
+    size, numbers = _SIZES[scale], runner.seeds(seed, _SIZES[scale].seeds)
     runs = [(f"{method}, seed {each}", _config(dataset, method, each, scale)) for method in METHODS for each in numbers]
-    arrays = train_configs(runner, runs, (len(METHODS), size.seeds))
+    arrays = train_configs(runner, runs, (len(METHODS), len(numbers)))
     arrays["methods"] = np.array(METHODS)
     hep = _config(dataset, "hEP", 0, scale)
     settings = {
@@ -189,10 +191,17 @@ def _claims(dataset: str, arrays: Arrays, scale: Scale) -> list[Claim]:
         ),
     ]
     if scale == "paper":
-        best = float(np.nanmax(100 - arrays["error"][0], -1).mean())
-        claims.append(
-            Claim("top-1 accuracy of hEP, best epoch, percent", best, "≥", row.best[0] - 1.0, f"{_SOURCE}, less 1")
-        )
+        best, allowed = np.nanmax(100 - arrays["error"], -1).mean(-1), _DEVIATIONS[dataset]
+        claims += [
+            Claim(
+                f"top-1 accuracy of {name}, best epoch, percent (published {row.best[k]:.2f})",
+                float(best[k]),
+                "≥",
+                round(row.best[k] - allowed, 2),
+                f"{_SOURCE}, less its deviation, {allowed:g}",
+            )
+            for k, name in enumerate(METHODS)
+        ]
     return claims
 
 

@@ -20,7 +20,6 @@ from holoprop.experiments.reproduce.courses import (
     exact,
     infinitesimal,
     samples,
-    seeds_from,
     trained,
 )
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
@@ -40,7 +39,7 @@ _SIZES: dict[Scale, tuple[tuple[int, ...], int, int | None, int | None, int, tup
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train one network for each algorithm, angle and seed; arrays are `(algorithms, angles, seeds, epochs + 1, …)`."""
     angles, epochs, train, test, seeds, layers = _SIZES[scale]
-    numbers = seeds_from(seed, seeds)
+    numbers = runner.seeds(seed, seeds)
     arrays = trained(
         runner,
         train_one,
@@ -50,7 +49,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
             for angle in angles
             for each in numbers
         ],
-        (len(ALGORITHMS), len(angles), seeds),
+        (len(ALGORITHMS), len(angles), len(numbers)),
     )
     arrays["angles"] = np.array(angles)
     settings = {

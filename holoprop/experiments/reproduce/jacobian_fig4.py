@@ -27,7 +27,6 @@ from holoprop.experiments.reproduce.courses import (
     exact,
     infinitesimal,
     samples,
-    seeds_from,
     trained,
 )
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
@@ -99,12 +98,12 @@ def run_loop(scale: Scale, seed: int | None, runner: Runner) -> Findings:
 
 def _run(name: str, scale: Scale, seed: int | None, runner: Runner) -> Findings:
     panel, (epochs, train, test, seeds, layers, factor) = PANELS[name], _SIZES[scale]
-    numbers = seeds_from(seed, seeds)
+    numbers = runner.seeds(seed, seeds)
     arrays = trained(
         runner,
         train_one,
         [{"panel": name, "kind": kind, "seed": each, "scale": scale} for kind in panel.kinds for each in numbers],
-        (len(panel.kinds), seeds),
+        (len(panel.kinds), len(numbers)),
     )
     settings = {
         "network": f"784-{'-'.join(map(str, layers))}, sigmoid(4z − 2), 10×10 readout; {panel.network}",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce.courses import Extent, course_cells, course_columns, errors_of, samples, seeds_from
+from holoprop.experiments.reproduce.courses import Extent, course_cells, course_columns, errors_of, samples
 from holoprop.experiments.reproduce.hep_table2 import part_at_hand, published_config, published_data
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
 from holoprop.experiments.reproduce.preset_courses import preset_with, train_configs
@@ -108,15 +108,15 @@ def _run_table(dataset: str, scale: Scale, seed: int | None, runner: Runner) -> 
 def _trained(
     dataset: str, rows: list[tuple[int, str]], scale: Scale, seed: int | None, runner: Runner, *, figure: bool
 ) -> Arrays:
-    seeds = _SIZES[scale].seeds
+    numbers = runner.seeds(seed, _SIZES[scale].seeds)
     runs = [
         (f"{row}, {angle} degrees, seed {each}", _config(dataset, row, angle, each, scale, figure=figure))
         for angle, row in rows
-        for each in seeds_from(seed, seeds)
+        for each in numbers
     ]
-    arrays = train_configs(runner, runs, (len(rows), seeds), feedback=figure)
+    arrays = train_configs(runner, runs, (len(rows), len(numbers)), feedback=figure)
     angles, names = zip(*rows, strict=True)
-    return arrays | {"rows": np.array(names), "from": np.array(angles)}
+    return arrays | {"rows": np.array(names), "from": np.array(angles), "seeds": np.array(numbers)}
 
 
 def _config(dataset: str, row: str, angle: int, seed: int, scale: Scale, *, figure: bool = False) -> Config:
@@ -249,7 +249,7 @@ def _findings(
         "training": f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer.name}, "
         f"{'rates' if len(rates) > 1 else 'rate'} {', '.join(map(str, rates))}",
         **({"chosen": _CHOSEN} if scale == "small" and not figure else {}),
-        "seeds": ", ".join(map(str, seeds_from(seed, size.seeds))),
+        "seeds": ", ".join(map(str, found["seeds"].tolist())),
         "precision": f"float32, residuals of {estimator.tolerance:g}"
         + ("" if figure else f", nudged {estimator.nudged_tolerance:g}"),
     }

@@ -21,7 +21,6 @@ from holoprop.experiments.reproduce.courses import (
     exact,
     infinitesimal,
     samples,
-    seeds_from,
     trained,
 )
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
@@ -68,12 +67,12 @@ _PUBLISHED = {"6 points": "14.3, at one β", "online": "17.3"}
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Train every row with every seed; arrays are `(rows, seeds, epochs + 1)`."""
     size = _SIZES[scale]
-    numbers = seeds_from(seed, size.seeds)
+    numbers = runner.seeds(seed, size.seeds)
     arrays = trained(
         runner,
         train_one,
         [{"row": row, "seed": each, "scale": scale} for row in size.rows for each in numbers],
-        (len(size.rows), size.seeds),
+        (len(size.rows), len(numbers)),
     )
     arrays["rows"] = np.array(size.rows)
     settings = {

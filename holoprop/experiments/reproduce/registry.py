@@ -33,9 +33,20 @@ class Experiment:
     draws: bool = True
     memory: float = 1.5
 
+    @property
+    def several(self) -> bool:
+        """Whether it has rows that are trained with several seeds each."""
+        return self.module in _OF_ROWS
+
     def load(self) -> Callable[[Scale, int | None, Runner], Findings]:
         """Import what computes the experiment, and return it."""
         return getattr(importlib.import_module(f"{__package__}.{self.module}"), self.function)
+
+
+_OF_ROWS = {
+    *("corrected_training", "hep_fig4c", "hep_table1", "hep_table2"),
+    *("jacobian_fig3", "jacobian_fig4", "jacobian_images", "jacobian_table1"),
+}
 
 
 def _minutes(smoke: float, small: float, paper: float) -> dict[Scale, float]:
@@ -341,6 +352,7 @@ def run_experiment(
     scale: str = "small",
     *,
     seed: int | None = None,
+    seeds: int | None = None,
     progress: Report = silent,
     folder: Path | None = None,
     workers: int = 1,
@@ -348,11 +360,13 @@ def run_experiment(
     """Run an experiment and return its outcome, claims that fail included.
 
     **Arguments:** `scale`: `smoke`, `small` or `paper`; `seed`: of what is drawn at random, by default the published
-    one; `progress`: told a line now and then; `folder`: where an experiment of several runs keeps those that are done,
-    to go on from there if it is interrupted; `workers`: so many of its runs at a time (see `Runner`).
+    one, and the first of several; `seeds`: so many of them for each row of a table; `progress`: told a line now and
+    then; `folder`: where an experiment of several runs keeps those that are done, to go on from there if it is
+    interrupted; `workers`: so many of its runs at a time (see `Runner`).
 
     **Raises:** `ValueError` for an unknown name or scale, no worker, a negative seed, or any for an experiment that
-    draws nothing; `DataError` if the data set is absent; `ChildProcessError` if a worker process is killed.
+    draws nothing, `seeds` below 1, or any for one that has no such rows; `DataError` if the data set is absent;
+    `ChildProcessError` if a worker process is killed.
     """
     experiment = find_experiment(name)
     if seed is not None and not experiment.draws:
@@ -361,7 +375,9 @@ def run_experiment(
         raise ValueError(f"seed must not be negative, got {seed}")
     if not is_scale(scale):
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    runner, begun = Runner(progress, folder, workers), time.perf_counter()
+    if seeds is not None and not experiment.several:
+        raise ValueError(f"{name} has no rows of several seeds: leave --seeds out, got {seeds}")
+    runner, begun = Runner(progress, folder, workers, count=seeds), time.perf_counter()
     found = experiment.load()(scale, seed, runner)
     return Outcome(
         name=name,

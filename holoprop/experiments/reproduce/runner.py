@@ -51,20 +51,28 @@ class Runner:
 
     **Attributes:** `tell`: told a line now and then, with several workers by those too, so that it must be one that can
     be pickled; `folder`: where parts are kept, made if need be, or `None`: nowhere; `workers`: so many parts at a time;
-    `earlier`: the seconds that the parts took which were read from there.
+    `earlier`: the seconds that the parts took which were read from there; `count`: so many seeds of each row, where
+    there are rows; `None`: as many as belong to the scale.
     """
 
     tell: Report = silent
     folder: Path | None = None
     workers: int = 1
     earlier: float = 0.0
+    count: int | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {self.workers}")
+        if self.count is not None and self.count < 1:
+            raise ValueError(f"--seeds must be at least 1, got {self.count}")
 
     def __call__(self, line: str) -> None:
         self.tell(line)
+
+    def seeds(self, first: int | None, count: int) -> range:
+        """Return so many seeds, or as many as are asked for, from 0 unless another `first` one is given."""
+        return range(first or 0, (first or 0) + (self.count or count))
 
     def parts(self, compute: Compute, settings: Sequence[Mapping[str, Any]], *, long: bool = False) -> list[Arrays]:
         """Return `compute(report, **each)` for each of the `settings`, in their order; those on the disk are read.

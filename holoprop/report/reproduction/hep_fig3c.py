@@ -19,8 +19,7 @@ def pictures(outcome: Outcome) -> list[Picture]:
             "cosine against the nudge under noise",
             "Cosine to the true gradient under noise; hollow: published values that are known. A small nudge drowns in "
             "noise. One large nudge adds bias instead; fifteen around a circle do not. The diamond is the automatic "
-            "circle, at the radius it chose for the batch. (The published noise was one draw for the whole batch; here "
-            "each sample has its own, which averages better.)",
+            "circle, at the radius it chose for the batch. The noise is one draw for the whole batch, as it was in P1.",
         ),
         Picture(
             _lack(outcome.arrays),

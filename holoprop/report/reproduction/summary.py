@@ -108,9 +108,9 @@ def _overview(experiment: Experiment, known: Sequence[Outcome]) -> list[tuple[st
 
 
 def _at_hand(data: str | None) -> bool:
-    """Whether a data set is on this machine; what needs none always has it."""
-    absent = {each.source.name for each in available_datasets() if each.place == "not downloaded"}
-    return data not in absent
+    """Whether a data set is on this machine, or a part of it; what needs none always has it."""
+    here = {each.source.name for each in available_datasets() if each.place != "not downloaded"}
+    return data is None or data in here or f"{data}-subset" in here
 
 
 def _machine(outcome: Outcome) -> str:
