@@ -122,12 +122,29 @@ def test_a_damaged_outcome_of_another_experiment_is_left_out_of_the_index_and_sa
 @pytest.mark.usefixtures("given")
 def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
     status, out, err = _run(capsys, "hep-fig3a")
-    assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: mnist is not here"
+    assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: hep-fig3a: data absent: mnist is not here"
     status, out, _ = _run(capsys, "all", "--scale", "smoke")
     needing = sum(each.data is not None for each in EXPERIMENTS)
     last = f"{len(EXPERIMENTS) - needing - 1} reproduced, 1 failed, {needing} data absent"
     assert status == 1 and out.splitlines()[-1] == last
     assert out.count(" is not here") == needing
+
+
+@pytest.mark.usefixtures("given")
+def test_a_killed_worker_ends_one_experiment_and_not_all(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_run = registry.run_experiment
+
+    def run(name: str, *arguments, **settings) -> Outcome:
+        if name == "calibration":
+            raise ChildProcessError("a worker process was killed")
+        return given_run(name, *arguments, **settings)
+
+    monkeypatch.setattr(registry, "run_experiment", run)
+    status, out, _ = _run(capsys, "all", "--scale", "smoke")
+    assert status == 1 and "calibration: not ended: a worker process was killed" in out
+    assert ", 1 not ended, " in out.splitlines()[-1] and "page  runs/reproduce/smoke/exact-without-symmetry" in out
+    status, _, err = _run(capsys, "calibration", "--scale", "smoke")
+    assert status == 2 and err.endswith("a worker process was killed\n")
 
 
 def test_the_list_says_what_each_needs(capsys) -> None:

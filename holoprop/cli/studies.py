@@ -87,14 +87,14 @@ def reproduce(
     check_place(folder)
     if docs is not None:
         check_place(docs)
-    counts = {"reproduced": 0, "failed": 0, "data absent": 0}
+    counts = {"reproduced": 0, "failed": 0, "not ended": 0, "data absent": 0}
     for experiment in chosen:
         alone = name != "all"
         own, several = seed if experiment.draws or alone else None, seeds if experiment.several or alone else None
         counts[_reproduce(experiment.name, scale, folder, own, several, workers, docs, alone=alone)] += 1
     if name == "all":
-        print(", ".join(f"{count} {word}" for word, count in counts.items()))
-    if counts["failed"]:
+        print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word != "not ended"))
+    if counts["failed"] or counts["not ended"]:
         raise typer.Exit(1)
 
 
@@ -224,10 +224,17 @@ def _reproduce(
         word = "what is done is kept, the same command goes on from there"
         raise typer.Exit(complain(f"{name}: {stop}; {word}", 0)) from None
     except DataError as error:
+        absent = f"{name}: data absent: {error}"
+        if alone:
+            raise typer.Exit(complain(absent, 2)) from None
+        print(absent)
+        return "data absent"
+    except ChildProcessError as error:
         if alone:
             raise
-        print(f"{name}: data absent: {error}")
-        return "data absent"
+        # What else there is can still be run.
+        print(f"{name}: not ended: {error}")
+        return "not ended"
     print(f"{name} ({scale}, {outcome.seconds:.0f} s)")
     for claim in outcome.claims:
         verdict = "pass" if claim.holds else "FAIL"
