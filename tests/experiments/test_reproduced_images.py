@@ -10,7 +10,14 @@ from holoprop.data.dataset import Dataset, Split
 from holoprop.data.synthetic import synthesise_imagenet32
 from holoprop.experiments import building
 from holoprop.experiments.config import Config
-from holoprop.experiments.reproduce import during_training, hep_fig4c, hep_table2, jacobian_images, preset_courses
+from holoprop.experiments.reproduce import (
+    during_training,
+    hep_fig4ab,
+    hep_fig4c,
+    hep_table2,
+    jacobian_images,
+    preset_courses,
+)
 from holoprop.experiments.reproduce.outcome import Claim
 from holoprop.experiments.reproduce.preset_courses import preset_course, preset_with, train_part
 from holoprop.experiments.reproduce.runner import Runner, silent
@@ -142,6 +149,67 @@ def test_table2_claims_of_holomorphic_ep_and_backpropagation() -> None:
         False,
         False,
     ]
+
+
+def _fig4a_arrays(end: float = 1.0) -> dict[str, np.ndarray]:
+    """Errors `(β/b)^N` above a floor `a/β`, as a float32 gradient has them: good from the one to the other."""
+    betas = np.geomspace(1e-4, 100, 50)
+    points = np.array([1, 2, 4, 20, 1, 2])
+    cosine = np.full((6, 50), 0.9)
+    for k, n in enumerate(points[:4].tolist()):
+        low, high = hep_fig4ab._RANGES[n]
+        cosine[k] = np.where((betas >= low) & (betas <= end * high), 1 - 1e-7 * n, 0.99)
+    error = np.array([(betas / 20) ** n for n in points.tolist()])
+    kinds = np.array(["holomorphic"] * 4 + ["hard"] * 2)
+    return {
+        "betas": betas,
+        "points": points,
+        "kinds": kinds,
+        "cosine": cosine,
+        "error": error,
+        "unsettled": np.zeros(6),
+    }
+
+
+def test_fig4a_claims_of_slopes_and_of_the_ends_of_the_ranges() -> None:
+    """Oracle: powers of the nudge, whose slopes are known, and ranges that end where the published ones do."""
+    arrays = _fig4a_arrays()
+    arrays["cosine"][0, np.abs(np.log(arrays["betas"])).argmin()] = 0.99
+    claims = hep_fig4ab.fig4a_claims(arrays, "paper")
+    assert all(claim.holds for claim in claims)
+    slopes = [claim for claim in claims if claim.text.startswith("slope")]
+    np.testing.assert_allclose([claim.value for claim in slopes], 0, atol=1e-9)
+    ends = [claim for claim in claims if "off by a factor" in claim.text]
+    # The grid's step is a factor of 1.33.
+    assert len(ends) == 8 and all(1 <= claim.value < 1.33 for claim in ends)
+    shorter = [claim for claim in hep_fig4ab.fig4a_claims(_fig4a_arrays(0.3), "paper") if "largest nudge" in claim.text]
+    assert [claim.holds for claim in shorter if "off by a factor" in claim.text] == [False] * 4
+
+
+def test_fig4a_claims_fail_where_nothing_is_a_number_or_at_rest() -> None:
+    """A network without a complex derivative whose gradients are all NaN is not one with a wrong gradient."""
+    arrays = _fig4a_arrays()
+    arrays["cosine"][5] = np.nan
+    arrays["unsettled"][4] = 3.0
+    claims = hep_fig4ab.fig4a_claims(arrays, "small")
+    hard = next(claim for claim in claims if claim.text.startswith("hard"))
+    assert np.isnan(hard.value) and not hard.holds
+    assert (claims[-1].value, claims[-1].holds) == (3.0, False)
+
+
+def test_fig4b_claims_of_each_nudge() -> None:
+    """Oracle: the published values themselves, and ten times them."""
+    lost = np.array([[1e-4, 3.3e-5, 3.2e-3], [1e-4, 6e-7, 1.1e-6], [1e-4, 6e-7, 0.0]])
+    arrays = {
+        "points": np.array([1, 2, 4]),
+        "kinds": np.array(["holomorphic"] * 3),
+        "cosine": 1 - lost,
+        "unsettled": np.zeros(3),
+    }
+    assert all(claim.holds for claim in hep_fig4ab.fig4b_claims(arrays, "paper"))
+    arrays["cosine"] = 1 - 10 * (lost + 1e-6)
+    held = [claim.holds for claim in hep_fig4ab.fig4b_claims(arrays, "paper")]
+    assert held == [True, True, False, False, False, False, False, False, True]
 
 
 def test_fig4c_claims_of_the_best_epoch() -> None:

@@ -182,7 +182,7 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
 def fig4b_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
     """Return the claims on Fig. 4b that can hold at a scale, as `fig4a_claims`."""
     source = _SOURCE.format("4b")
-    lost = {int(points): _lost(arrays, "holomorphic", points) for points in arrays["points"]}
+    lost = {points: _lost(arrays, "holomorphic", points) for points in arrays["points"].tolist()}
     hundredth, tenth, one = (THREE.index(beta) for beta in (0.01, 0.1, 1.0))
     claims = [
         Claim(
