@@ -7,6 +7,7 @@ import pytest
 
 from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.report.reproduction.page import write_outcome_page
+from holoprop.report.reproduction.summary import write_index
 from tests.report.outcomes import outcome_of
 
 pytestmark = pytest.mark.browser
@@ -40,3 +41,24 @@ def test_pages_open_offline_fit_a_telephone_and_can_be_explored(name: str, brows
         "const root = document.documentElement; return [innerWidth, root.scrollWidth, root.clientWidth]"
     )
     assert inside == 400 and content <= room <= 400
+
+
+def test_the_index_opens_offline_fits_a_telephone_and_its_links_lead_to_pages(browser: Any, tmp_path: Path) -> None:
+    outcomes = [outcome_of(name) for name in ("hep-fig2a", "hep-fig2d")]
+    for outcome in outcomes:
+        write_outcome_page(outcome, tmp_path / outcome.scale / outcome.name / f"{outcome.name}.html")
+    index = write_index(outcomes, tmp_path / "index.html")
+    metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get_log("browser")
+    browser.get(index.as_uri())
+    content, room = browser.execute_script(
+        "const root = document.documentElement; return [root.scrollWidth, root.clientWidth]"
+    )
+    assert content <= room <= 400
+    links = browser.execute_script("return [...document.querySelectorAll('table a')].map(each => each.href)")
+    assert len(links) == len(outcomes)
+    for link, outcome in zip(links, outcomes, strict=True):
+        browser.get(link)
+        assert outcome.title in browser.execute_script("return document.body.textContent")
+    assert browser.get_log("browser") == []

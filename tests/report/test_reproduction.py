@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holoprop.experiments.reproduce.outcome import Table
 from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.report.interactive import scripts
 from holoprop.report.reproduction import hep_fig2c, hep_fig3ab
+from holoprop.report.reproduction.headlines import HEADLINES, headline
 from holoprop.report.reproduction.page import number, render_outcome_page, write_outcome_page
 from tests.report.outcomes import outcome_of
 
@@ -85,3 +87,16 @@ def test_curves_of_figure_3a_are_the_medians() -> None:
     np.testing.assert_allclose(np.asarray(lines["T_osc = 100"].get_ydata()), wanted)
     low, high = axes.get_ylim()
     assert low > high  # upwards is better
+
+
+def test_every_experiment_has_a_number_that_stands_for_it() -> None:
+    """Oracle: tables and claims made by hand."""
+    assert set(HEADLINES) == {each.name for each in EXPERIMENTS}
+    columns = ("β", "published", "here")
+    table = Table("x", columns, [(0.01, 2e-6, 3e-6), (0.1, 5.4e-7, 7.7e-7)])
+    found = dataclasses.replace(outcome_of("hep-fig2c"), tables=[table])
+    assert headline(found) == ("relative error of the gradient, β = 0.1", "5.4·10⁻⁷", "7.7·10⁻⁷")
+    # A smaller scale need not have the row.
+    assert headline(dataclasses.replace(found, tables=[Table("x", columns, [(0.5, 1.0, 2.0)])]))[1:] == ("–", "–")
+    sweep = outcome_of("hep-fig3c")
+    assert headline(sweep)[1:] == ("0.9989", number(sweep.claims[0].value))
