@@ -45,10 +45,32 @@ def panel(content: object, caption: object, **attributes: object) -> Markup:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, class_: str = "") -> Markup:
-    """Return a table; the first cell of each row is its heading. It scrolls by itself where a screen is too narrow."""
+    """Return a table; the first cell of each row is its heading. It scrolls by itself where a screen is too narrow.
+
+    Of a table of `numbers` a column that holds words only is set as words are, from the left.
+    """
+    rows = list(rows)
+    worded = {k for k, column in enumerate(zip(*rows, strict=True)) if all(map(_is_worded, column))}
+
+    def cell(tag: str, content: object, k: int, **attributes: str) -> Markup:
+        return element(tag, content, **attributes, **({"class_": "words"} if k and k in worded else {}))
+
     body = joined(
-        (element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows),
+        (
+            element(
+                "tr", element("th", row[0], scope="row"), *(cell("td", each, k) for k, each in enumerate(row) if k > 0)
+            )
+            for row in rows
+        ),
         "",
     )
-    top = element("thead", element("tr", *(element("th", cell, scope="col") for cell in head))) if head else ""
+    top = (
+        element("thead", element("tr", *(cell("th", each, k, scope="col") for k, each in enumerate(head))))
+        if head
+        else ""
+    )
     return element("div", element("table", top, element("tbody", body), class_=class_), class_="scroll")
+
+
+def _is_worded(content: object) -> bool:
+    return isinstance(content, str) and content[:1].isalpha()

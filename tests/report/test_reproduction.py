@@ -13,6 +13,7 @@ import pytest
 from holoprop.experiments.reproduce.outcome import Table
 from holoprop.experiments.reproduce.registry import EXPERIMENTS
 from holoprop.report.interactive import scripts
+from holoprop.report.markup import table
 from holoprop.report.reproduction import hep_fig2c, hep_fig3ab
 from holoprop.report.reproduction.headlines import HEADLINES, headline
 from holoprop.report.reproduction.page import number, render_outcome_page, write_outcome_page
@@ -100,3 +101,9 @@ def test_every_experiment_has_a_number_that_stands_for_it() -> None:
     assert headline(dataclasses.replace(found, tables=[Table("x", columns, [(0.5, 1.0, 2.0)])]))[1:] == ("–", "–")
     sweep = outcome_of("hep-fig3c")
     assert headline(sweep)[1:] == ("0.9989", number(sweep.claims[0].value))
+
+
+def test_columns_of_words_are_set_as_words() -> None:
+    """The first column is a heading anyway; a dash or a digit makes a column one of numbers."""
+    page = str(table(("angle", "way", "error", "best"), [("90", "circle", "1.2", "–"), ("0", "exact", "3.4", "a")]))
+    assert re.findall(r'<t[hd][^>]*class="words"[^>]*>([^<]*)', page) == ["way", "circle", "exact"]
