@@ -88,11 +88,11 @@ def reproduce(
     if docs is not None:
         check_place(docs)
     counts = {"reproduced": 0, "failed": 0, "not ended": 0, "data absent": 0}
+    alone = name != "all"
     for experiment in chosen:
-        alone = name != "all"
         own, several = seed if experiment.draws or alone else None, seeds if experiment.several or alone else None
         counts[_reproduce(experiment.name, scale, folder, own, several, workers, docs, alone=alone)] += 1
-    if name == "all":
+    if not alone:
         print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word != "not ended"))
     if counts["failed"] or counts["not ended"]:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The noise of P1's experiments."""
+"""The noise of P1's experiments (arXiv 2209.00530)."""
 
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.time_stepping import Noise

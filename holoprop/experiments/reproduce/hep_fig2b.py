@@ -79,7 +79,7 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
             "of the lower half settled for themselves",
             mirrored,
             "≤",
-            0.01,
+            1e-9,
             "this project",
         ),
     ]

@@ -49,7 +49,7 @@ class _Size:
     hard: tuple[int, ...] = (1, 2)
     steps: tuple[int, int] = (500, 500)
 
-    def solver(self, kind: str, tolerance: float) -> Anderson:
+    def solver(self, kind: str, tolerance: float | jax.Array) -> Anderson:
         return Anderson(max_steps=self.steps[kind == "hard"], tolerance=tolerance)
 
 
@@ -123,6 +123,7 @@ def _row_of_4b(arrays: Arrays, points: int) -> list[str]:
 def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
     """Return the claims on Fig. 4a that can hold at a scale: the paper's numbers themselves only at its own size."""
     source = _SOURCE.format("4a")
+    own = f"limit: this project; {source}"
     around = [int(n) for n, kind in zip(arrays["points"], arrays["kinds"], strict=True) if kind == "holomorphic"]
     reach = {points: _reach(arrays, points) or (np.nan, np.nan) for points in around}
     claims = _slopes(arrays) if scale != "smoke" else []
@@ -132,7 +133,7 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
             _smallest(arrays, "hard", 2),
             "≥",
             1e-3,
-            f"limit: this project; {source}",
+            own,
         ),
         Claim(
             "1 − cosine of two points at the nudge nearest to 1 less that of one point",
@@ -149,7 +150,7 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
                 _near_one(arrays, 4),
                 "≤",
                 1e-6,
-                f"limit: this project; {source}",
+                own,
             )
         )
         claims += [
@@ -173,7 +174,7 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
                         float(max(ratio, 1 / ratio)),
                         "≤",
                         _NEAR,
-                        f"limit: this project; {source}",
+                        own,
                     )
                 )
     return [*claims, _at_rest(arrays)]
@@ -182,6 +183,7 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
 def fig4b_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
     """Return the claims on Fig. 4b that can hold at a scale, as `fig4a_claims`."""
     source = _SOURCE.format("4b")
+    own = f"limit: this project; {source}"
     lost = {points: _lost(arrays, "holomorphic", points) for points in arrays["points"].tolist()}
     hundredth, tenth, one = (THREE.index(beta) for beta in (0.01, 0.1, 1.0))
     claims = [
@@ -190,14 +192,14 @@ def fig4b_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
             float(lost[1][one]),
             "≥",
             1e-3,
-            f"limit: this project; {source}",
+            own,
         ),
         Claim(
             "β = 1: 1 − cosine of two points over that of one (published 3e-4)",
             float(lost[2][one] / lost[1][one]),
             "≤",
             0.01,
-            f"limit: this project; {source}",
+            own,
         ),
     ]
     claims += [
@@ -206,7 +208,7 @@ def fig4b_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
             float(each[one]),
             "≤",
             1e-6,
-            f"limit: this project; {source}",
+            own,
         )
         for points, each in lost.items()
         if points >= 4
@@ -219,7 +221,7 @@ def fig4b_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
                 float(max(lost[1][one] / _AT_ONE[1], _AT_ONE[1] / lost[1][one])),
                 "≤",
                 _NEAR,
-                f"limit: this project; {source}",
+                own,
             ),
             Claim("β = 1: 1 − cosine of two points", float(lost[2][one]), "≤", _NEAR * _AT_ONE[2], source),
             Claim("β = 0.1: 1 − cosine of one point", float(lost[1][tenth]), "≤", _NEAR * _AT_TENTH[1], source),
@@ -262,8 +264,7 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
     cosines, errors, layers = [], [], []
     for beta in map(float, betas.split(",")):
         nudge, tolerance = (jnp.asarray(each, x.dtype) for each in (beta, np.clip(1e-4 * beta, *_TOLERANCES)))
-        solver = eqx.tree_at(lambda s: s.tolerance, size.solver(kind, 1.0), tolerance)
-        found = alignment(_gradient(points, nudge, net, x, y, solver), truth.gradient)
+        found = alignment(_gradient(points, nudge, net, x, y, size.solver(kind, tolerance)), truth.gradient)
         cosines.append(found.total.cosine)
         errors.append(found.total.relative_error)
         layers.append([layer.cosine for layer in found.layers.values()])
@@ -281,7 +282,7 @@ def curve(report: Report, *, kind: str, points: int, betas: str, seed: int, scal
 def _gradient(
     points: int, beta: jax.Array, net: LayeredNetwork, x: jax.Array, y: jax.Array, solver: Anderson
 ) -> LayeredNetwork:
-    """Return the estimated gradient; the nudge is traced, so that one program serves all of a curve."""
+    """Return the estimated gradient; nudge and tolerance are traced, so that one program serves all of a curve."""
     estimator: AbstractEstimator
     # Not by their constructors, which check the nudge and so must know it.
     if points == 1:
@@ -361,8 +362,7 @@ def _lost(arrays: Arrays, kind: str, points: int) -> np.ndarray:
 
 def _smallest(arrays: Arrays, kind: str, points: int) -> float:
     """The smallest `1 − cosine` of a curve; NaN if none of it is a number."""
-    lost = _lost(arrays, kind, points)
-    return float(np.fmin.reduce(lost))
+    return float(np.fmin.reduce(_lost(arrays, kind, points)))
 
 
 def _near_one(arrays: Arrays, points: int) -> float:

@@ -208,7 +208,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "The automatic circle while a network learns MNIST, against P1's fixed radius at every hundredth step",
         "holoprop: acceptance of the automatic circle",
         "mnist",
-        _minutes(0.5, 20.0, 15.0),
+        _minutes(0.5, 20.0, 60.0),
         "automatic_circle_mnist",
     ),
     Experiment(

@@ -1,6 +1,6 @@
 """All outcomes side by side: a page of links, and the document of what was reproduced, claim by claim."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from holoprop.data.cache import available_datasets
@@ -53,6 +53,7 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
         (outcome for outcome in outcomes if outcome.name in order),
         key=lambda outcome: (order[outcome.name], SCALES.index(outcome.scale)),
     )
+    here = {each.source.name for each in available_datasets() if each.place != "not downloaded"}
     parts = [
         "# What was reproduced",
         "Made by `holoprop reproduce NAME --docs docs`, which adds an outcome and writes this page anew; not to be "
@@ -72,7 +73,7 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
                 "machine",
                 "date",
             ),
-            [row for experiment in EXPERIMENTS for row in _overview(experiment, known)],
+            [row for experiment in EXPERIMENTS for row in _overview(experiment, known, here)],
         ),
         SKIPPED,
     ]
@@ -85,11 +86,13 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(experiment: Experiment, known: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """The rows of one experiment: one for each outcome, or one that says that there is none."""
+def _overview(experiment: Experiment, known: Sequence[Outcome], here: Set[str]) -> list[tuple[str, ...]]:
+    """The rows of one experiment: one for each outcome, or one that says that there is none, or not even data."""
     mine = [outcome for outcome in known if outcome.name == experiment.name]
     if not mine:
-        verdict = "not run" if _at_hand(experiment.data) else "data absent"
+        # Below full size a part of the data will do.
+        at_hand = experiment.data is None or not here.isdisjoint({experiment.data, f"{experiment.data}-subset"})
+        verdict = "not run" if at_hand else "data absent"
         return [(experiment.name, experiment.title, *"–" * 5, verdict, *"–" * 3)]
     return [
         (
@@ -105,12 +108,6 @@ def _overview(experiment: Experiment, known: Sequence[Outcome]) -> list[tuple[st
         )
         for outcome in mine
     ]
-
-
-def _at_hand(data: str | None) -> bool:
-    """Whether a data set is on this machine, or a part of it; what needs none always has it."""
-    here = {each.source.name for each in available_datasets() if each.place != "not downloaded"}
-    return data is None or data in here or f"{data}-subset" in here
 
 
 def _machine(outcome: Outcome) -> str:
