@@ -1,6 +1,7 @@
 """Logs of a run. Oracle: `metrics.jsonl`, whose numbers event files and W&B's own files must hold, each step once."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +109,21 @@ def wandb_rows(folder: Path) -> list[dict[str, float]]:
     from wandb.sdk.internal.datastore import DataStore
 
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(path))
-    rows = []
-    while (data := store.scan_data()) is not None:
-        record = Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            rows.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item})
-    return rows
+    # A process of W&B's own writes the file; that has it all once it has the run's end.
+    end = time.monotonic() + 60
+    while True:
+        store, records = DataStore(), []
+        store.open_for_scan(str(path))
+        while (data := store.scan_data()) is not None:
+            records.append(Record.FromString(data))
+        if any(record.WhichOneof("record_type") == "exit" for record in records) or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    return [
+        {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+        for record in records
+        if record.WhichOneof("record_type") == "history"
+    ]
 
 
 def test_weights_and_biases_holds_the_records_of_a_resumed_run_once(
