@@ -71,8 +71,10 @@ def test_what_cannot_be_is_refused_before_anything_runs(capsys, tmp_path: Path) 
         (["hep-fig2c", "--seed", "3"], "hep-fig2c draws nothing at random: leave the seed out, got 3"),
         (["hep-fig2c", "--seeds", "3"], "hep-fig2c has no rows of several seeds: leave --seeds out, got 3"),
         (["hep-table2", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["all", "--scale", "huge"], "scale must be one of smoke, small, paper, got 'huge'"),
+        (["all", "--workers", "0"], "--workers must be at least 1, got 0"),
     ):
-        status, out, err = _run(capsys, *arguments, "--scale", "smoke")
+        status, out, err = _run(capsys, *(() if "--scale" in arguments else ("--scale", "smoke")), *arguments)
         assert (status, out) == (2, "") and err.endswith(f"{line}\n") and err.count("\n") == 1
 
 
@@ -123,7 +125,7 @@ def test_a_damaged_outcome_of_another_experiment_is_left_out_of_the_index_and_sa
 def test_absent_data_is_one_line_and_never_counts_as_reproduced(capsys) -> None:
     status, out, err = _run(capsys, "hep-fig3a")
     assert (status, out) == (2, "") and err.splitlines()[-1] == "holoprop: hep-fig3a: data absent: mnist is not here"
-    status, out, _ = _run(capsys, "all", "--scale", "smoke")
+    status, out, _ = _run(capsys, "all", "--scale", "smoke", "--workers", "1")
     needing = sum(each.data is not None for each in EXPERIMENTS)
     last = f"{len(EXPERIMENTS) - needing - 1} reproduced, 1 failed, {needing} data absent"
     assert status == 1 and out.splitlines()[-1] == last
@@ -140,11 +142,40 @@ def test_a_killed_worker_ends_one_experiment_and_not_all(capsys, monkeypatch: py
         return given_run(name, *arguments, **settings)
 
     monkeypatch.setattr(registry, "run_experiment", run)
-    status, out, _ = _run(capsys, "all", "--scale", "smoke")
+    status, out, _ = _run(capsys, "all", "--scale", "smoke", "--workers", "1")
     assert status == 1 and "calibration: not ended: a worker process was killed" in out
     assert ", 1 not ended, " in out.splitlines()[-1] and "page  runs/reproduce/smoke/exact-without-symmetry" in out
     status, _, err = _run(capsys, "calibration", "--scale", "smoke")
     assert status == 2 and err.endswith("a worker process was killed\n")
+
+
+def test_all_run_side_by_side_as_each_alone(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Oracle: the same experiments in this process, one after the other: claims, arrays and the order of what is told.
+
+    Absent data come back from another process as a line, too.
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOLOPROP_DATA", "HOLOPROP_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    names = ("hep-fig2a", "hep-fig2d", "hep-fig3a")
+    monkeypatch.setattr(registry, "EXPERIMENTS", tuple(each for each in EXPERIMENTS if each.name in names))
+    found = {}
+    for workers in ("1", "2"):
+        arguments = ("all", "--scale", "smoke", "--workers", workers, "--folder", workers, "--docs", f"docs-{workers}")
+        status, out, _ = _run(capsys, *arguments)
+        assert status == 0 and out.splitlines()[-1] == "2 reproduced, 0 failed, 1 data absent"
+        assert [line.split(":")[0] for line in out.splitlines() if "data absent: " in line] == ["hep-fig3a"]
+        # What an experiment prints stays together, in whatever order they end.
+        blocks = [block.splitlines() for block in out.split("hep-")[1:] if "page  " in block]
+        found[workers] = sorted([line for line in block if line.startswith("pass")] for block in blocks)
+        assert [len(list((tmp_path / workers / "reproduce").rglob(f"{name}.html"))) for name in names] == [1, 1, 0]
+        assert all(f"{name}.html" in (tmp_path / workers / "reproduce/index.html").read_text() for name in names[:2])
+    assert found["1"] == found["2"] and all(found["1"])
+    for name in names[:2]:
+        one, two = (np.load(f"{workers}/reproduce/smoke/{name}/arrays.npz") for workers in ("1", "2"))
+        assert sorted(one.files) == sorted(two.files)
+        for key in one.files:
+            np.testing.assert_allclose(two[key], one[key], rtol=1e-4, atol=1e-6, err_msg=key)
 
 
 def test_the_list_says_what_each_needs(capsys) -> None:

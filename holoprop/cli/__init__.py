@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from holoprop.cli import datasets, listing, runs, studies, sweeps, training
+from holoprop.cli import datasets, listing, reproducing, runs, studies, sweeps, training
 from holoprop.cli.output import complain
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(training.app)
 app.add_typer(runs.app)
 app.add_typer(listing.app)
 app.add_typer(sweeps.app)
+app.add_typer(reproducing.app)
 app.add_typer(studies.app)
 app.add_typer(datasets.app, name="data")
 

@@ -3,7 +3,7 @@
 import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,15 @@ Scale = Literal["smoke", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 
 
-def is_scale(name: str) -> TypeGuard[Scale]:
-    """Return whether there is a scale of that name."""
-    return name in SCALES
+def check_scale(name: str) -> Scale:
+    """Return the scale of that name.
+
+    **Raises:** `ValueError`, one line, if there is none.
+    """
+    for scale in SCALES:
+        if name == scale:
+            return scale
+    raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {name!r}")
 
 
 Cell = str | float | int | None

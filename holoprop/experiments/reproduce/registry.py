@@ -9,7 +9,7 @@ from pathlib import Path
 
 from holoprop.experiments.environment import describe_environment
 from holoprop.experiments.memory import peak_memory
-from holoprop.experiments.reproduce.outcome import SCALES, Findings, Outcome, Scale, is_scale
+from holoprop.experiments.reproduce.outcome import Findings, Outcome, Scale, check_scale
 from holoprop.experiments.reproduce.runner import Report, Runner, silent
 
 
@@ -368,13 +368,11 @@ def run_experiment(
     draws nothing, `seeds` below 1, or any for one that has no such rows; `DataError` if the data set is absent;
     `ChildProcessError` if a worker process is killed.
     """
-    experiment = find_experiment(name)
+    experiment, scale = find_experiment(name), check_scale(scale)
     if seed is not None and not experiment.draws:
         raise ValueError(f"{name} draws nothing at random: leave the seed out, got {seed}")
     if seed is not None and seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
-    if not is_scale(scale):
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     if seeds is not None and not experiment.several:
         raise ValueError(f"{name} has no rows of several seeds: leave --seeds out, got {seeds}")
     runner, begun = Runner(progress, folder, workers, count=seeds), time.perf_counter()

@@ -5,29 +5,25 @@ time are computed in processes of their own, and each is on the disk as soon as 
 interrupted goes on where it stopped.
 """
 
-import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import inspect
+import itertools
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from holoprop.experiments.cores import environment_of, shared_environment
 from holoprop.experiments.run_folder import write_arrays
+from holoprop.experiments.worker_processes import side_by_side
 
 Report = Callable[[str], None]
 """Told a line now and then."""
@@ -122,51 +118,18 @@ class Runner:
             for name, each in left.items():
                 yield name, _timed(compute, self.tell, each)
             return
-        # Fresh processes: a fork of one in which JAX runs its threads may never end.
-        fresh, share = multiprocessing.get_context("spawn"), shared_environment(workers)
-        waiting, others = list(left.items())[::-1], set(multiprocessing.active_children())
-        running: dict[Future[Arrays], str] = {}
-        failure: Exception | None = None
-        with ProcessPoolExecutor(workers, fresh, initializer=_end_with_parent) as pool:
+        failures: list[Exception] = []
+        jobs = ((name, functools.partial(_timed, compute, self.tell, each)) for name, each in left.items())
+        # After a failure nothing more is begun, and what is under way is kept.
+        for name, result in side_by_side(itertools.takewhile(lambda _: not failures, jobs), workers):
             try:
-                while running or (waiting and failure is None):
-                    # No more than can run: what the pool has in hand it would finish, come what may.
-                    while waiting and failure is None and len(running) < workers:
-                        name, each = waiting.pop()
-                        with environment_of(share):
-                            running[pool.submit(_timed, compute, self.tell, each)] = name
-                    for future in concurrent.futures.wait(running, return_when=FIRST_COMPLETED).done:
-                        name = running.pop(future)
-                        try:
-                            arrays = future.result()
-                        except Exception as error:
-                            failure = failure or error
-                        else:
-                            yield name, arrays
-            except BaseException:
-                # An interrupt, or a part that could not be written: nobody waits for the others any more.
-                for process in set(multiprocessing.active_children()) - others:
-                    process.terminate()
-                raise
-        if isinstance(failure, BrokenProcessPool):
-            raise ChildProcessError(
-                "a worker process was killed, perhaps for want of memory: run the command again, with fewer "
-                "--workers; what is done is kept"
-            )
-        if failure is not None:
-            raise failure
-
-
-def _end_with_parent() -> None:
-    """Have a worker end when the process ends that began it, however that does."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+                arrays = result()
+            except Exception as error:
+                failures.append(error)
+            else:
+                yield name, arrays
+        if failures:
+            raise failures[0]
 
 
 def _timed(compute: Compute, tell: Report, settings: Mapping[str, Any]) -> Arrays:
