@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_batch, draw_hidden
 from holoprop.experiments.reproduce.exact_reference import exact_gradient_near, in_precision
 from holoprop.experiments.reproduce.outcome import Claim, Findings, Scale, Table
-from holoprop.experiments.reproduce.runner import Report
+from holoprop.experiments.reproduce.runner import Arrays, Report, Runner
 from holoprop.gradient.holomorphic import Holomorphic
 from holoprop.network.layered import LayeredNetwork
 from holoprop.settling.anderson import Anderson
@@ -79,56 +79,21 @@ _SIZES: dict[Scale, tuple[int, int, tuple[int, ...], tuple[Setting, ...]]] = {
 _SOURCE = "this project"
 
 
-def run(scale: Scale, seed: int | None, report: Report) -> Findings:
+def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
     """Measure relative errors, `(networks, settings, circles)`, on the automatic circle and at each fixed radius."""
     shapes, each, circles, settings = _SIZES[scale]
     seed = SEED if seed is None else seed
-    rng = np.random.default_rng(seed)
-    size = (shapes * each, len(settings), len(circles))
-    fixed, automatic = np.full((*size, len(RADII)), np.nan), np.full(size, np.nan)
-    lowest, highest, outside = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
-    cold = np.full(size, np.nan)
-    words: list[str] = []
-    redrawn = 0
-    for first in range(0, size[0], each):
-        hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
-        # Networks of one shape share their compiled programs.
-        for index in range(first, first + each):
-            shape = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
-            words.append(shape.words)
-            net, x, y, again = _draw_at_rest(rng, shape)
-            redrawn += again
-            for s, setting in enumerate(settings):
-                with jax.enable_x64(setting.dtype == "float64"):
-                    error = _error_of(*in_precision((net, x), setting.dtype), y, setting)
-                    for c, points in enumerate(circles):
-                        at = (index, s, c)
-                        for k, radius in enumerate(RADII):
-                            fixed[(*at, k)] = error(setting.estimator(points, radius))[0]
-                        automatic[at], radii, limits = error(setting.estimator(points, None))
-                        cold[at] = automatic[at]
-                        if setting.noisy:
-                            automatic[at], radii, limits = error(setting.estimator(points, None), _STEPS)
-                        lowest[at], highest[at] = radii.min(), radii.max()
-                        outside[at] = bool(np.any(limits < P1_RADIUS))
-                ratio = automatic[index, s] / np.fmin.reduce(fixed[index, s], -1)
-                report(f"network {index + 1} of {size[0]}, {setting.name}: {np.array2string(ratio, precision=2)}")
-        jax.clear_caches()
-    arrays = {
+    parts = runner.parts(errors_of_shape, [{"shape": shape, "seed": seed, "scale": scale} for shape in range(shapes)])
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "seconds"}
+    redrawn = int(arrays.pop("redrawn").sum())
+    arrays |= {
         "radii": np.array(RADII),
         "points": np.array(circles),
         "settings": np.array([setting.name for setting in settings]),
         "noisy": np.array([setting.noisy for setting in settings]),
-        "words": np.array(words),
-        "fixed": fixed,
-        "automatic": automatic,
-        "first_step": cold,
-        "lowest_radius": lowest,
-        "highest_radius": highest,
-        "outside": outside,
     }
     described = {
-        "networks": f"{size[0]} drawn: 1 to 3 layers of 16 to 128, weights × 0.5 to 2",
+        "networks": f"{shapes * each} drawn: 1 to 3 layers of 16 to 128, weights × 0.5 to 2",
         "drawn again": f"{redrawn}, because some sample came to no rest state: then there is no exact gradient",
         "batch": _BATCH,
         "fixed radii": ", ".join(f"{radius:g}" for radius in RADII),
@@ -140,6 +105,63 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         "exact gradient": "implicit, float64",
     }
     return Findings(described, _claims(arrays), _tables(arrays), arrays)
+
+
+def errors_of_shape(report: Report, *, shape: int, seed: int, scale: Scale) -> Arrays:
+    """Measure the networks of the shape of that number, which share their compiled programs.
+
+    **Returns:** `words`, `redrawn`, `(networks,)`; `automatic`, `first_step`, `lowest_radius`, `highest_radius`,
+    `outside`, `(networks, settings, circles)`; `fixed`, `(networks, settings, circles, radii)`.
+    """
+    shapes, each, circles, settings = _SIZES[scale]
+    drawn = _drawn(seed, shape, each)
+    size = (each, len(settings), len(circles))
+    fixed, automatic = np.full((*size, len(RADII)), np.nan), np.full(size, np.nan)
+    lowest, highest, outside = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
+    cold = np.full(size, np.nan)
+    for index, (_, net, x, y, _) in enumerate(drawn):
+        for s, setting in enumerate(settings):
+            with jax.enable_x64(setting.dtype == "float64"):
+                error = _error_of(*in_precision((net, x), setting.dtype), y, setting)
+                for c, points in enumerate(circles):
+                    at = (index, s, c)
+                    for k, radius in enumerate(RADII):
+                        fixed[(*at, k)] = error(setting.estimator(points, radius))[0]
+                    automatic[at], radii, limits = error(setting.estimator(points, None))
+                    cold[at] = automatic[at]
+                    if setting.noisy:
+                        automatic[at], radii, limits = error(setting.estimator(points, None), _STEPS)
+                    lowest[at], highest[at] = radii.min(), radii.max()
+                    outside[at] = bool(np.any(limits < P1_RADIUS))
+            ratio = np.array2string(automatic[index, s] / np.fmin.reduce(fixed[index, s], -1), precision=2)
+            report(f"network {shape * each + index + 1} of {shapes * each}, {setting.name}: {ratio}")
+    jax.clear_caches()
+    return {
+        "words": np.array([each.words for each, *_ in drawn]),
+        "redrawn": np.array([again for *_, again in drawn]),
+        "fixed": fixed,
+        "automatic": automatic,
+        "first_step": cold,
+        "lowest_radius": lowest,
+        "highest_radius": highest,
+        "outside": outside,
+    }
+
+
+def _drawn(seed: int, shape: int, count: int) -> list[tuple[Shape, LayeredNetwork, Array, Array, int]]:
+    """Return the networks of the shape of that number, `count` of each shape, with a batch for each (`_draw_at_rest`).
+
+    All shapes before it are drawn as well, from the same stream: so each has its own whoever computes it.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(shape + 1):
+        hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
+        drawn = []
+        for _ in range(count):
+            one = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
+            drawn.append((one, *_draw_at_rest(rng, one)))
+    return drawn
 
 
 def ratios(arrays: dict[str, np.ndarray]) -> Float[np.ndarray, "networks settings circles"]:
