@@ -30,7 +30,7 @@ ALGORITHMS = ("exact", "generalised")
 _LAYERS = (256, 256, 10)
 _SIZES: dict[Scale, tuple[tuple[int, ...], int, int | None, int | None, int, tuple[int, ...]]] = {
     "smoke": ((0, 90), 1, 500, 200, 1, (16, 12, 10)),
-    "small": (tuple(range(0, 91, 15)), 2, 20_000, 5_000, 1, _LAYERS),
+    "small": (tuple(range(0, 91, 15)), 5, 20_000, 5_000, 1, _LAYERS),
     "paper": (tuple(range(0, 91, 15)), 50, None, None, 3, _LAYERS),
 }
 """Angles, epochs, training and test samples, seeds, layers."""
