@@ -149,6 +149,22 @@ def test_a_killed_worker_ends_one_experiment_and_not_all(capsys, monkeypatch: py
     assert status == 2 and err.endswith("a worker process was killed\n")
 
 
+def test_an_interrupt_is_one_line_that_says_how_to_go_on(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """Of this command, and, without the promise, of any other."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "run_experiment", interrupt)
+    kept = "holoprop: interrupted; what is done is kept, the same command goes on from there\n"
+    assert _run(capsys, "hep-fig2c", "--scale", "smoke") == (130, "", kept)
+    monkeypatch.setattr("holoprop.bibliography.citation", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["cite"])
+    assert (ended.value.code, capsys.readouterr().err) == (130, "holoprop: interrupted\n")
+
+
 def test_all_run_side_by_side_as_each_alone(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Oracle: the same experiments in this process, one after the other: claims, arrays and the order of what is told.
 

@@ -37,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        status = typer.main.get_command(app)(args=arguments, prog_name="holoprop", standalone_mode=False)
+        command = typer.main.get_command(app)
+        # Not by calling it, which turns an interrupt into a bare status.
+        with command.make_context("holoprop", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            status = command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as ended:
+        status = ended.exit_code
     except KeyboardInterrupt:
         status = complain("interrupted", 130)
     except BrokenPipeError:

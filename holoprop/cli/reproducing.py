@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_KEPT = "what is done is kept, the same command goes on from there"
+
 
 @app.command()
 def reproduce(
@@ -93,8 +95,11 @@ def reproduce(
         minutes = {each.name: each.minutes[size] for each in chosen}
         ended = side_by_side(sorted(jobs, key=lambda job: -minutes[job[0]]), at_once)
     counts = {"reproduced": 0, "failed": 0, "not ended": 0, "data absent": 0}
-    for each, result in ended:
-        counts[_tell_outcome(each, result, folder, docs, alone=alone)] += 1
+    try:
+        for each, result in ended:
+            counts[_tell_outcome(each, result, folder, docs, alone=alone)] += 1
+    except KeyboardInterrupt:
+        raise typer.Exit(complain(f"interrupted; {_KEPT}", 130)) from None
     if not alone:
         print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word != "not ended"))
     if counts["failed"] or counts["not ended"]:
@@ -152,8 +157,7 @@ def _tell_outcome(
     try:
         outcome, page = result()
     except StoppedError as stop:
-        word = "what is done is kept, the same command goes on from there"
-        raise typer.Exit(complain(f"{name}: {stop}; {word}", 0)) from None
+        raise typer.Exit(complain(f"{name}: {stop}; {_KEPT}", 0)) from None
     except DataError as error:
         absent = f"{name}: data absent: {error}"
         if alone:
