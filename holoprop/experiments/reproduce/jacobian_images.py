@@ -146,7 +146,8 @@ def _config(dataset: str, row: str, angle: int, seed: int, scale: Scale, *, figu
     changes |= {
         **part_at_hand(dataset, size.train, size.test),
         "network.channels": size.channels,
-        "training.epochs": size.epochs,
+        # What the figure shows of angle and alignment is there after half the training.
+        "training.epochs": max(1, size.epochs // 2) if figure else size.epochs,
         "optimizer.learning_rate": _RATE,
     }
     return preset_with("cifar10-small", changes)
