@@ -5,7 +5,7 @@ import functools
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 def side_by_side(
     jobs: Iterable[tuple[str, Callable[[], Result]]], workers: int
-) -> Iterator[tuple[str, Callable[[], Result]]]:
+) -> Generator[tuple[str, Callable[[], Result]], None, None]:
     """Do named jobs, so many at a time, each process on its share of the cores; yield them as they end.
 
     A job is taken from `jobs` when a process is free for it and not before, so that who sees one fail can have no

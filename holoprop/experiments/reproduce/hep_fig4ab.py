@@ -169,8 +169,8 @@ def fig4a_claims(arrays: Arrays, scale: Scale) -> list[Claim]:
                 ratio = reach[points][k] / published[k]
                 claims.append(
                     Claim(
-                        f"{points} point{'s'[: points - 1]}: {end} nudge with 1 − cosine < {WIDE_ENOUGH:g}, published {published[k]:g}, "
-                        "off by a factor of",
+                        f"{points} point{'s'[: points - 1]}: {end} nudge with 1 − cosine < {WIDE_ENOUGH:g}, "
+                        f"published {published[k]:g}, off by a factor of",
                         float(max(ratio, 1 / ratio)),
                         "≤",
                         _NEAR,
