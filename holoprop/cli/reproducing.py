@@ -1,5 +1,6 @@
 """The command that runs the papers' experiments, one or all of them."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -49,7 +50,9 @@ def reproduce(
     """
     from holoprop.experiments.reproduce.outcome import check_scale
     from holoprop.experiments.reproduce.registry import EXPERIMENTS, SKIPPED, find_experiment
+    from holoprop.experiments.reproduce.runner import check_counts
     from holoprop.experiments.worker_processes import side_by_side
+    from holoprop.train.interrupt import StoppedError
 
     if listed or name is None:
         rows = [
@@ -65,13 +68,14 @@ def reproduce(
         print_table(("experiment", "what it shows", "data", "GiB a worker", "smoke", "small", "paper (minutes)"), rows)
         print(f"skipped: {SKIPPED}")
         return
-    size = check_scale(scale)
+    size, workers = check_scale(scale), _workers() if workers is None else workers
+    check_counts(seed, seeds, workers)
     chosen = EXPERIMENTS if name == "all" else (find_experiment(name),)
     check_place(folder)
     if docs is not None:
         check_place(docs)
-    alone, workers = name != "all", _workers() if workers is None else workers
-    at_once = max(1, min(workers, len(chosen)))
+    alone = name != "all"
+    at_once = min(workers, len(chosen))
     jobs = [
         (
             each.name,
@@ -89,17 +93,21 @@ def reproduce(
         for each in chosen
     ]
     if at_once == 1:
-        ended = iter(jobs)
+        ended = (job for job in jobs)
     else:
         # The longest first: what is left at the end then keeps few waiting.
         minutes = {each.name: each.minutes[size] for each in chosen}
         ended = side_by_side(sorted(jobs, key=lambda job: -minutes[job[0]]), at_once)
     counts = {"reproduced": 0, "failed": 0, "not ended": 0, "data absent": 0}
     try:
-        for each, result in ended:
-            counts[_tell_outcome(each, result, folder, docs, alone=alone)] += 1
+        with contextlib.closing(ended):
+            for each, result in ended:
+                counts[_tell_outcome(each, result, folder, docs, alone=alone)] += 1
     except KeyboardInterrupt:
         raise typer.Exit(complain(f"interrupted; {_KEPT}", 130)) from None
+    except StoppedError as stop:
+        # Not 0: nobody has seen whether the claims hold.
+        raise typer.Exit(complain(f"{stop}; {_KEPT}", 1)) from None
     if not alone:
         print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word != "not ended"))
     if counts["failed"] or counts["not ended"]:
@@ -152,12 +160,9 @@ def _tell_outcome(
     from holoprop.experiments.run_folder import write_text
     from holoprop.report.reproduction.page import number
     from holoprop.report.reproduction.summary import render_summary, write_index
-    from holoprop.train.interrupt import StoppedError
 
     try:
         outcome, page = result()
-    except StoppedError as stop:
-        raise typer.Exit(complain(f"{name}: {stop}; {_KEPT}", 0)) from None
     except DataError as error:
         absent = f"{name}: data absent: {error}"
         if alone:

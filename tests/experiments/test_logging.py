@@ -1,5 +1,6 @@
 """Logs of a run. Oracle: `metrics.jsonl`, whose numbers event files and W&B's own files must hold, each step once."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -108,14 +109,17 @@ def wandb_rows(folder: Path) -> list[dict[str, float]]:
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     # A process of W&B's own writes the file; that has it all once it has the run's end.
     end = time.monotonic() + 60
     while True:
-        store, records = DataStore(), []
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            records.append(Record.FromString(data))
+        records = []
+        for path in folder.glob("wandb/offline-run-*/run-*.wandb"):
+            store = DataStore()
+            # The reader asserts that what it reads is whole.
+            with contextlib.suppress(AssertionError), contextlib.closing(store):
+                store.open_for_scan(str(path))
+                while (data := store.scan_data()) is not None:
+                    records.append(Record.FromString(data))
         if any(record.WhichOneof("record_type") == "exit" for record in records) or time.monotonic() > end:
             break
         time.sleep(0.1)

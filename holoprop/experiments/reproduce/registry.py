@@ -10,7 +10,7 @@ from pathlib import Path
 from holoprop.experiments.environment import describe_environment
 from holoprop.experiments.memory import peak_memory
 from holoprop.experiments.reproduce.outcome import Findings, Outcome, Scale, check_scale
-from holoprop.experiments.reproduce.runner import Report, Runner, silent
+from holoprop.experiments.reproduce.runner import Report, Runner, check_counts, silent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,8 +371,7 @@ def run_experiment(
     experiment, scale = find_experiment(name), check_scale(scale)
     if seed is not None and not experiment.draws:
         raise ValueError(f"{name} draws nothing at random: leave the seed out, got {seed}")
-    if seed is not None and seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
+    check_counts(seed, seeds, workers)
     if seeds is not None and not experiment.several:
         raise ValueError(f"{name} has no rows of several seeds: leave --seeds out, got {seeds}")
     runner, begun = Runner(progress, folder, workers, count=seeds), time.perf_counter()

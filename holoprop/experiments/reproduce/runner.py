@@ -5,6 +5,7 @@ time are computed in processes of their own, and each is on the disk as soon as 
 interrupted goes on where it stopped.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +17,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def silent(line: str) -> None:
     """Tell nobody."""
 
 
+def check_counts(seed: int | None, seeds: int | None, workers: int) -> None:
+    """Refuse what no experiment can be run with.
+
+    **Raises:** `ValueError`, one line, for a negative seed, or fewer than one of the others.
+    """
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {seeds}")
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
+
+
 @dataclasses.dataclass
 class Runner:
     """What an experiment is run with; called with a line, it passes it on.
@@ -58,10 +72,7 @@ class Runner:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"--workers must be at least 1, got {self.workers}")
-        if self.count is not None and self.count < 1:
-            raise ValueError(f"--seeds must be at least 1, got {self.count}")
+        check_counts(None, self.count, self.workers)
 
     def __call__(self, line: str) -> None:
         self.tell(line)
@@ -90,12 +101,13 @@ class Runner:
         left = {name: each for name, each in zip(names, settings, strict=True) if name not in done}
         if long:
             left = {name: {**each, "folder": self.folder and self.folder / name} for name, each in left.items()}
-        for name, arrays in self._computed(compute, left):
-            done[name] = arrays
-            if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_arrays(self.folder / f"{name}.npz", arrays)
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+        with contextlib.closing(self._computed(compute, left)) as computed:
+            for name, arrays in computed:
+                done[name] = arrays
+                if self.folder is not None:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    write_arrays(self.folder / f"{name}.npz", arrays)
+                    shutil.rmtree(self.folder / name, ignore_errors=True)
         return [done[name] for name in names]
 
     def _stored(self, name: str) -> Arrays | None:
@@ -112,7 +124,9 @@ class Runner:
             self.tell(f"{name}.npz is damaged and is computed again")
             return None
 
-    def _computed(self, compute: Compute, left: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Arrays]]:
+    def _computed(
+        self, compute: Compute, left: Mapping[str, Mapping[str, Any]]
+    ) -> Generator[tuple[str, Arrays], None, None]:
         workers = min(self.workers, len(left))
         if workers <= 1:
             for name, each in left.items():
@@ -121,13 +135,14 @@ class Runner:
         failures: list[Exception] = []
         jobs = ((name, functools.partial(_timed, compute, self.tell, each)) for name, each in left.items())
         # After a failure nothing more is begun, and what is under way is kept.
-        for name, result in side_by_side(itertools.takewhile(lambda _: not failures, jobs), workers):
-            try:
-                arrays = result()
-            except Exception as error:
-                failures.append(error)
-            else:
-                yield name, arrays
+        with contextlib.closing(side_by_side(itertools.takewhile(lambda _: not failures, jobs), workers)) as ended:
+            for name, result in ended:
+                try:
+                    arrays = result()
+                except Exception as error:
+                    failures.append(error)
+                else:
+                    yield name, arrays
         if failures:
             raise failures[0]
 
