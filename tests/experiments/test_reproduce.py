@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from holoprop.data.dataset import DataError
-from holoprop.experiments.reproduce import mnist_sample
+from holoprop.experiments.reproduce import automatic_circle, mnist_sample
 from holoprop.experiments.reproduce.automatic_circle import gains, ratios
 from holoprop.experiments.reproduce.calibration import within_ten
+from holoprop.experiments.reproduce.drawn_networks import Shape, draw_activation, draw_hidden
 from holoprop.experiments.reproduce.outcome import SCALES, Claim, Outcome, Table
 from holoprop.experiments.reproduce.registry import EXPERIMENTS, find_experiment, run_experiment
+from holoprop.experiments.reproduce.runner import Report, Runner
 from holoprop.experiments.reproduce.storing import read_outcome, write_outcome
 from holoprop.experiments.reproduce.toy import fc2, relative_error, toy_gradient, toy_network
 
@@ -168,6 +170,37 @@ def test_automatic_circle_holds_on_a_drawn_network() -> None:
 
 
 @pytest.mark.data
+def test_shapes_of_the_automatic_circle_are_drawn_from_one_stream_and_joined_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Oracle: the second shape, drawn after the first by hand; and parts that hold their own number."""
+    rng = np.random.default_rng(7)
+    for _ in range(2):
+        hidden, activation = draw_hidden(rng, (16, 32, 64, 128)), draw_activation(rng)
+        shape = Shape(30, hidden, 5, activation, float(rng.choice([0.5, 1, 1.5, 2])))
+        _, x, y, _ = automatic_circle._draw_at_rest(rng, shape)
+    ((found, _, inputs, labels, _),) = automatic_circle._drawn(7, 1, 1)
+    assert found == shape
+    np.testing.assert_array_equal(inputs, x)
+    np.testing.assert_array_equal(labels, y)
+
+    def part(report: Report, *, shape: int, seed: int, scale: str) -> dict[str, np.ndarray]:
+        rows = np.full((2, 1, 1), float(shape + 1))
+        names = ("automatic", "first_step", "lowest_radius", "highest_radius")
+        fixed = np.ones((2, 1, 1, len(automatic_circle.RADII)))
+        words = np.array([f"{shape}, {k}" for k in range(2)])
+        redrawn, outside = np.array([shape, 0]), np.zeros((2, 1, 1), bool)
+        return {**dict.fromkeys(names, rows), "fixed": fixed, "words": words, "redrawn": redrawn, "outside": outside}
+
+    setting = (automatic_circle.SETTINGS[0],)
+    monkeypatch.setitem(automatic_circle._SIZES, "smoke", (3, 2, (4,), setting))
+    monkeypatch.setattr(automatic_circle, "errors_of_shape", part)
+    joined = automatic_circle.run("smoke", None, Runner())
+    assert joined.arrays["words"].tolist() == ["0, 0", "0, 1", "1, 0", "1, 1", "2, 0", "2, 1"]
+    assert ratios(joined.arrays)[:, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
+    assert joined.settings["drawn again"].startswith("3, ")
+
+
 def test_automatic_circle_stays_ahead_of_the_published_radius_while_mnist_is_learnt() -> None:
     outcome = run_experiment("automatic-circle-mnist", "smoke")
     _check(outcome)

@@ -138,6 +138,17 @@ def test_table2_claims_of_homeostasis_and_correction() -> None:
     ]
 
 
+def test_table2_claims_on_few_test_images_ask_for_more_than_their_noise() -> None:
+    """Lifts of two points are not seen on the thousand images of the part of CIFAR-100."""
+    rows = [(90, "circle"), (90, "circle, homeostasis"), (90, "corrected"), (0, "circle"), (0, "circle, homeostasis")]
+    angles, names = zip(*rows, strict=True)
+    for lift, seen in ((2.0, False), (3.0, True)):
+        last = np.array([94.0, 94.0 - lift, 94.0 - lift, 94.0, 94.0 - lift])
+        found = {"from": np.array(angles), "rows": np.array(names), "error": np.repeat(last[:, None, None], 2, 2)}
+        claims = jacobian_images._table_claims("cifar-100", found, "small")
+        assert [claim.holds for claim in claims] == [seen, True, seen]
+
+
 def test_table2_claims_of_holomorphic_ep_and_backpropagation() -> None:
     error = np.array([[[np.nan, 50.0, 12.0, 12.4]], [[np.nan, 40.0, 11.0, 11.2]]])
     claims = hep_table2._claims("cifar-10", {"error": error}, "paper")
@@ -194,7 +205,12 @@ def test_fig4a_claims_fail_where_nothing_is_a_number_or_at_rest() -> None:
     claims = hep_fig4ab.fig4a_claims(arrays, "small")
     hard = next(claim for claim in claims if claim.text.startswith("hard"))
     assert np.isnan(hard.value) and not hard.holds
-    assert (claims[-1].value, claims[-1].holds) == (3.0, False)
+    assert (claims[-1].value, claims[-1].holds) == (3.0, False) and claims[-1].text.endswith("(hard)")
+    # Nor is one whose reference is no gradient, however far from it.
+    arrays = _fig4a_arrays()
+    arrays["unsettled"][5] = 1.0
+    hard = next(claim for claim in hep_fig4ab.fig4a_claims(arrays, "small") if claim.text.startswith("hard"))
+    assert np.isnan(hard.value) and not hard.holds
 
 
 def test_fig4b_claims_of_each_nudge() -> None:

@@ -34,6 +34,7 @@ _SIZES: dict[Scale, tuple[tuple[int, ...], int, int | None, int | None, int, tup
     "paper": (tuple(range(0, 91, 15)), 50, None, None, 3, _LAYERS),
 }
 """Angles, epochs, training and test samples, seeds, layers."""
+_CHOSEN = "five epochs, because after two the smallest cosine was still 0.04, and falling"
 
 
 def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
@@ -57,6 +58,7 @@ def run(scale: Scale, seed: int | None, runner: Runner) -> Findings:
         "feedback": FEEDBACK,
         "data": f"Fashion-MNIST, {samples(train, test)}",
         "training": f"{epochs} epochs, batches of {BATCH}, SGD 0.01, momentum 0.9",
+        **({"chosen": _CHOSEN} if scale == "small" else {}),
         "seeds": ", ".join(map(str, numbers)),
     }
     return Findings(settings, _claims(arrays, scale), [_table(arrays)], arrays)

@@ -212,7 +212,8 @@ def _table(kinds: tuple[str, ...], arrays: Arrays) -> Table:
                 kind,
                 *errors_of(arrays["error"][k]),
                 f"{arrays['measure'][k, :, -1].mean():.3f}",
-                f"{arrays['angle'][k, :, -1].mean():.1f}",
+                # A loop has no feedback that belongs to a connection.
+                None if np.isnan(angle := arrays["angle"][k, :, -1].mean()) else f"{angle:.1f}",
                 *course_cells(arrays, (k,)),
             )
         )

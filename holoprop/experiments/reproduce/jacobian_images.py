@@ -45,9 +45,11 @@ _ALL = (*_FEW, "exact", "infinitesimal", "infinitesimal, homeostasis")
 _RATE = 4e-3
 """Peak learning rate below paper scale: homeostasis, which moves both directions' weights, learns faster with it."""
 _CHOSEN = (
-    "rate and epochs were chosen on this very comparison, for homeostasis: with the preset's 0.0014 and three epochs "
-    "it lifted the circle from 37.6 to 42.1 % (seed 0)"
+    "rate and epochs were chosen on CIFAR-10 in Table 2's very comparison, for homeostasis: with the preset's 0.0014 "
+    "and three epochs it lifted the circle from 37.6 to 42.1 % (seed 0)"
 )
+_SEEN = 2.5
+"""Points of accuracy, of near a tenth, that on 1,000 test images are two standard errors of a difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _table_claims(dataset: str, found: Arrays, scale: Scale) -> list[Claim]:
             f"from 90 degrees: homeostasis lifts test accuracy, in points{published}",
             homeostatic - plain,
             "≥",
-            10.0 if dataset == "cifar-10" else 0.0,
+            10.0 if dataset == "cifar-10" else _SEEN,
             f"limit: this project; {source}" if published else source,
         ),
         Claim(
@@ -196,7 +198,7 @@ def _table_claims(dataset: str, found: Arrays, scale: Scale) -> list[Claim]:
             f"from 0 degrees: homeostasis lifts test accuracy, in points{published}",
             _last(found, 0, "circle, homeostasis") - _last(found, 0, "circle"),
             ">",
-            0.0,
+            0.0 if dataset == "cifar-10" else _SEEN,
             source,
         ),
     ]
@@ -249,7 +251,7 @@ def _findings(
         "data": f"{config.data.name}, {samples(config.data.train_limit, config.data.test_limit)}",
         "training": f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer.name}, "
         f"{'rates' if len(rates) > 1 else 'rate'} {', '.join(map(str, rates))}",
-        **({"chosen": _CHOSEN} if scale == "small" and not figure else {}),
+        **({"chosen": _CHOSEN} if scale == "small" else {}),
         "seeds": ", ".join(map(str, found["seeds"].tolist())),
         "precision": f"float32, residuals of {estimator.tolerance:g}"
         + ("" if figure else f", nudged {estimator.nudged_tolerance:g}"),

@@ -58,7 +58,8 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
         "# What was reproduced",
         "Made by `holoprop reproduce NAME --docs docs`, which adds an outcome and writes this page anew; not to be "
         "edited. A claim is a number and a limit; an experiment is reproduced where all of its claims hold, and what "
-        "fails says so. Times include compiling.",
+        "fails says so; below full size most claims are of directions. Times include compiling; those of runs that "
+        "were kept from an earlier call are added.",
         _markdown(
             (
                 "experiment",
@@ -66,7 +67,7 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
                 "scale",
                 "one of its numbers",
                 "published",
-                "reproduced",
+                "here",
                 "claims that hold",
                 "verdict",
                 "time",
@@ -77,9 +78,10 @@ def render_summary(outcomes: Sequence[Outcome]) -> str:
         ),
         SKIPPED,
     ]
+    titles = {experiment.name: experiment.title for experiment in EXPERIMENTS}
     for outcome in known:
         parts.append(f"## {outcome.name}, {outcome.scale}")
-        parts.append(f"{outcome.title}. Source: {outcome.source}.")
+        parts.append(f"{titles[outcome.name]}. Source: {outcome.source}.")
         parts.append("; ".join(f"{name}: {shown(value)}" for name, value in outcome.settings.items()) + ".")
         parts.append(_markdown(("claim", "measured", "wanted", "verdict", "source"), map(_claim, outcome.claims)))
         parts.extend(_numbers(each) for each in outcome.tables)
@@ -114,7 +116,7 @@ def _machine(outcome: Outcome) -> str:
     """The device; of a CPU, which JAX does not name, the processor."""
     device, processor = (outcome.environment.get(name) for name in ("device", "processor"))
     known = device is not None and processor is not None
-    return str(device).replace("cpu: cpu", str(processor)) if known else shown(device)
+    return str(device).replace("cpu: cpu", str(processor)) if known else shown(device).replace("cpu: cpu", "CPU")
 
 
 def _verdict(outcome: Outcome) -> str:
