@@ -33,7 +33,7 @@ class _Size(Extent):
 
 _SIZES: dict[Scale, _Size] = {
     "smoke": _Size(1, 100, 20, 1, 16, 20, KINDS[:2]),
-    "small": _Size(4, 10_000, 5_000, 1, 16, 25),
+    "small": _Size(3, 6_000, 2_000, 1, 16, 25),
     "paper": _Size(90, None, None, 3),
 }
 _CHANNELS = (128, 128, 256, 256, 512, 512)

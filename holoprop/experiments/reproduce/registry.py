@@ -145,7 +145,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "What a complex derivative is worth in training, a VGG on CIFAR-10",
         "P1 (arXiv 2209.00530), Fig. 4c",
         "cifar-10",
-        _minutes(0.7, 40.0, 100000.0),
+        _minutes(0.7, 20.0, 100000.0),
         "hep_fig4c",
         memory=2.0,
     ),
