@@ -84,11 +84,20 @@ def test_a_process_that_is_killed_while_idle_is_replaced() -> None:
     assert [found() for _, found in running] == [4, 6]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_stops_this_process_by_an_error_and_the_handlers_are_back(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "error", "text"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, ""),
+        (signal.SIGTERM, StoppedError, "stopped by SIGTERM"),
+        (signal.SIGUSR1, StoppedError, "stopped by SIGUSR1"),
+    ],
+)
+def test_a_signal_stops_this_process_by_an_error_and_the_handlers_are_back(
+    number: int, error: type[BaseException], text: str, tmp_path: Path
+) -> None:
     path = tmp_path / "pid"
     former = signal.getsignal(number)
-    with pytest.raises(StoppedError, match=f"^stopped by {signal.Signals(number).name}$"):
+    with pytest.raises(error, match=f"^{text}$"):
         for _ in side_by_side([("quick", functools.partial(double, 1)), ("long", functools.partial(linger, path))], 2):
             _written(path)
             os.kill(os.getpid(), number)
