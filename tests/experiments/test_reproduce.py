@@ -169,7 +169,6 @@ def test_automatic_circle_holds_on_a_drawn_network() -> None:
     assert outcome.arrays["fixed"].shape == (1, 1, 1, 12)
 
 
-@pytest.mark.data
 def test_shapes_of_the_automatic_circle_are_drawn_from_one_stream_and_joined_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -201,6 +200,7 @@ def test_shapes_of_the_automatic_circle_are_drawn_from_one_stream_and_joined_in_
     assert joined.settings["drawn again"].startswith("3, ")
 
 
+@pytest.mark.data
 def test_automatic_circle_stays_ahead_of_the_published_radius_while_mnist_is_learnt() -> None:
     outcome = run_experiment("automatic-circle-mnist", "smoke")
     _check(outcome)
