@@ -100,9 +100,13 @@ def homeostasis(
     if [e.shape for e in noise] != wanted:
         raise ValueError(f"noise must hold layers of shapes {wanted}, got {[e.shape for e in noise]}")
     kept = jnp.ones(x.shape[0], bool) if kept is None else kept
-    share, state, (x,) = sample_weights(kept, x.dtype), drop(rest.state, kept, 1), drop((x,), kept, 1)
-    asymmetry: Callable[..., Array] = _local if local else _of_jacobian
-    neurons = sum(s[0].size for s in rest.state)
+    return _estimate(net, x, rest.state, noise, kept, _local if local else _of_jacobian)
+
+
+@eqx.filter_jit
+def _estimate(net, x, state, noise, kept, asymmetry: Callable[..., Array]) -> Homeostasis:
+    share, state, (x,) = sample_weights(kept, x.dtype), drop(state, kept, 1), drop((x,), kept, 1)
+    neurons = sum(s[0].size for s in state)
 
     def penalty(net: AbstractNetwork) -> Float[Array, ""]:
         each = jax.vmap(lambda x, s, e: asymmetry(net, x, s, e), in_axes=(0, 0, 1))(x, state, noise)

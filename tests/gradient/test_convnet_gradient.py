@@ -36,9 +36,11 @@ def test_four_points_are_exact_in_every_layer(x64):
 def test_hard_activations_and_max_pooling_fall_short(x64):
     """P1, Figure 4a: whatever β, the non-holomorphic variant stays at 1 − cosine ≥ 1.8e-3 with two points."""
     net, (x, y) = vgg(activation="hard_sigmoid", pooling="max"), batch()
-    truth = hp.Implicit(solver=PLAIN, unsettled="keep")(net, x, y)
+    # At most as many sweeps as were published: some samples hardly come to rest, and what is seen is far larger.
+    free, nudged = hp.Alternating(tolerance=1e-7, max_steps=100), hp.Alternating(tolerance=1e-7, max_steps=50)
+    truth = hp.Implicit(solver=free, unsettled="keep")(net, x, y)
     for beta in (0.01, 0.1, 1.0):
-        estimate = hp.Holomorphic(2, beta, solver=PLAIN, unsettled="keep")(net, x, y)
+        estimate = hp.Holomorphic(2, beta, solver=free, nudged_solver=nudged, unsettled="keep")(net, x, y)
         assert hp.alignment(estimate.gradient, truth.gradient).total.cosine < 1 - 1.8e-3
     with pytest.raises(ValueError, match="not holomorphic"):
         hp.Holomorphic(4, 1.0)(net, x, y)

@@ -16,6 +16,9 @@ from holoprop.network.build_conv import convnet
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
 
 
+problem_of, residual = eqx.filter_jit(hp.FixedPoint.of), eqx.filter_jit(hp.FixedPoint.residual)
+
+
 def small(**settings):
     return convnet((16, 16, 2), (3, 4, 5), 3, key=jax.random.key(0), **settings)
 
@@ -138,8 +141,7 @@ def test_all_solvers_come_to_the_same_rest(x64, name, solver):
     net = NETWORKS[name]()
     x = np.random.default_rng(1).normal(size=(3, *net.input_shape))
     rest = hp.settle(net, x, solver=solver, throw=True)
-    problem = hp.FixedPoint.of(net, x)
-    assert float(problem.residual(rest.state).max()) < 1e-8
+    assert float(residual(problem_of(net, x), rest.state).max()) < 1e-8
     assert [s.shape[1:] for s in rest.state] == list(net.layer_shapes)
 
 
@@ -157,7 +159,7 @@ def test_a_nudged_state_that_has_settled_is_at_rest(x64, name, solver):
     net = eqx.tree_at(lambda n: n.connections[1].weight, net, net.connections[1].weight / 100)
     x = np.random.default_rng(1).normal(size=(3, *net.input_shape))
     rest = hp.settle(net, x, np.array([0, 1, 2]), 0.3, solver=solver)
-    true = np.asarray(hp.FixedPoint.of(net, x, np.array([0, 1, 2]), 0.3).residual(rest.state))
+    true = np.asarray(residual(problem_of(net, x, np.array([0, 1, 2]), 0.3), rest.state))
     assert not np.any(np.asarray(rest.settled) & (true > 3e-2))
 
 
@@ -260,12 +262,19 @@ def test_the_mean_of_windows_is_taken_into_the_kernel(size, kernel, stride, padd
     plain = hp.Conv(weight, bias, size, stride, padding)
     pooled = hp.Conv(weight, bias, size, stride, padding, pooling)
     s = jnp.asarray(rng.normal(size=(*size, 3)) + 1j * rng.normal(size=(*size, 3)))
-    for source in (s, s.real):
+
+    @jax.jit
+    def both_ways(source, factors):
         above, down = jax.vjp(lambda source: pooling(plain.forward(source)), source)
-        np.testing.assert_allclose(pooled.forward(source), above, atol=1e-13)
-        target = jnp.asarray(rng.normal(size=above.shape)).astype(above.dtype) * above
-        np.testing.assert_allclose(pooled.backward(target, source), down(target)[0], atol=1e-12)
-    assert pooled.target_shape == above.shape
+        target = factors.astype(above.dtype) * above
+        return (pooled.forward(source), pooled.backward(target, source)), (above, down(target)[0])
+
+    factors = jnp.asarray(rng.normal(size=pooled.target_shape))
+    for source in (s, s.real):
+        found, exact = both_ways(source, factors)
+        np.testing.assert_allclose(found[0], exact[0], atol=1e-13)
+        np.testing.assert_allclose(found[1], exact[1], atol=1e-12)
+        assert exact[0].shape == pooled.target_shape
 
 
 def test_feed_forward_networks_rest_after_one_pass(x64, unchecked):
@@ -276,7 +285,7 @@ def test_feed_forward_networks_rest_after_one_pass(x64, unchecked):
     np.testing.assert_array_equal(rest.steps, 1)
     for layer, passed in zip(rest.state, jax.vmap(lambda x: net.feedforward(net.clamp(x)))(x), strict=True):
         np.testing.assert_allclose(layer, passed, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(hp.FixedPoint.of(net, x).residual(rest.state), 0, atol=1e-14)
+    np.testing.assert_allclose(residual(problem_of(net, x), rest.state), 0, atol=1e-14)
     assert not net.is_energy and net.kept_products == ()
     with pytest.raises(ValueError, match="no feedback"):
         net.potential(net.clamp(x[0]), tuple(layer[0] for layer in rest.state))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -43,10 +44,22 @@ def built(kind):
     return jax.tree.map(lambda w: w + 0.1 * jnp.arange(w.size, dtype=w.dtype) if w.ndim == 1 else w, net)
 
 
-def flat_jacobian(net, drive):
-    """Return the dense Jacobian of a drive by the state of one sample, at a random state."""
-    state, back = jax.flatten_util.ravel_pytree(state_of(net, 1))
-    return np.asarray(jax.jacrev(lambda s: jax.flatten_util.ravel_pytree(drive(back(s)))[0])(state))
+@eqx.filter_jit
+def flat_jacobian(net, x, state):
+    """Return the dense Jacobian of the drive by the state of one sample."""
+    flat, back = jax.flatten_util.ravel_pytree(state)
+    return jax.jacrev(lambda s: jax.flatten_util.ravel_pytree(net.drive(net.clamp(x), back(s)))[0])(flat)
+
+
+drive = eqx.filter_jit(lambda net, x, state: net.drive(net.clamp(x), state))
+residual = eqx.filter_jit(FixedPoint.residual)
+
+
+@eqx.filter_jit
+def problem_of(net, x, rested, target, beta):
+    """Return the nudged problem; anchored at `rested`, if there is such a state."""
+    problem = FixedPoint.of(net, x)
+    return (problem if rested is None else problem.anchored(rested)).nudged(target, beta)
 
 
 def state_of(net, seed, *lead):
@@ -59,14 +72,15 @@ def test_the_jacobian_is_the_transposed_one(kind: str, x64: None) -> None:
     net = built(kind)
     other = net.transposed()
     x = jax.random.normal(KEY, net.input_shape)
-    own, transposed = (flat_jacobian(net, lambda s, n=n: n.drive(n.clamp(x), s)) for n in (net, other))
+    own, transposed = (np.asarray(flat_jacobian(n, x, state_of(net, 1))) for n in (net, other))
     assert np.abs(own).max() > 0.1
     np.testing.assert_allclose(transposed, own.T, atol=1e-13)
     again = other.transposed()
     zero = tuple(jnp.zeros_like(s) for s in state_of(net, 1))
+    still = eqx.filter_jit(lambda net, x: net.drive(jnp.zeros_like(net.clamp(x)), zero))
     for each in (other, again):
-        assert not any(np.any(layer) for layer in each.drive(jnp.zeros_like(each.clamp(x)), zero))
-    np.testing.assert_allclose(flat_jacobian(net, lambda s: again.drive(again.clamp(x), s)), own, atol=1e-13)
+        assert not any(np.any(layer) for layer in still(each, x))
+    np.testing.assert_allclose(flat_jacobian(again, x, state_of(net, 1)), own, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [*AFFINE, "softmax"])
@@ -77,13 +91,10 @@ def test_nudged_states_feel_the_transposed_jacobian(kind: str, x64: None) -> Non
     x, target, beta = jax.random.normal(KEY, (1, *net.input_shape)), jnp.eye(3)[:1], jnp.array([0.3 + 0.2j])
     rested, away = state_of(net, 4, 1), tuple(jax.lax.complex(s, 0.5 * s) for s in state_of(net, 5, 1))
     state = tuple(a.astype(complex) + b for a, b in zip(rested, away, strict=True))
-    felt = FixedPoint.of(net, x).anchored(rested).nudged(target, beta).update(state)
-    c = net.clamp(x[0])
-    _, back = jax.flatten_util.ravel_pytree(tuple(s[0] for s in rested))
-    at = jax.flatten_util.ravel_pytree(tuple(s[0] for s in rested))[0]
-    jacobian = jax.jacrev(lambda s: jax.flatten_util.ravel_pytree(net.drive(c, back(s)))[0])(at)
+    felt = eqx.filter_jit(FixedPoint.update)(problem_of(net, x, rested, target, beta), state)
+    jacobian = flat_jacobian(net, x[0], tuple(s[0] for s in rested))
     moved = np.concatenate([np.asarray(layer[0]).ravel() for layer in away])
-    own = net.drive(c.astype(complex), tuple(layer[0] for layer in state))
+    own = drive(net, x[0].astype(complex), tuple(layer[0] for layer in state))
     wanted = np.concatenate([np.asarray(layer).ravel() for layer in own]) + np.asarray(jacobian.T - jacobian) @ moved
     last = state[-1][0]
     logits = np.asarray(last).ravel() @ np.asarray(net.readout.weight) + np.asarray(net.readout.bias)
@@ -99,11 +110,11 @@ def test_sweeps_block_by_block_come_to_rest_there(kind: str, x64: None) -> None:
     net = built(kind)
     x, target, beta = jax.random.normal(KEY, (2, *net.input_shape)), jnp.eye(3)[:2], jnp.array([0.1 + 0.1j, 0.1])
     free = hp.settle(net, x, solver=hp.Alternating(tolerance=1e-13, max_steps=5000))
-    problem = FixedPoint.of(net, x).anchored(free.state).nudged(target, beta)
-    found = settle_problem(problem, hp.Alternating(tolerance=1e-12, max_steps=5000))
-    assert float(problem.residual(found.state).max()) < 1e-11
-    plain = FixedPoint.of(net, x).nudged(target, beta)
-    assert (float(plain.residual(found.state).max()) < 1e-11) == net.is_energy
+    problem = problem_of(net, x, free.state, target, beta)
+    found = eqx.filter_jit(settle_problem)(problem, hp.Alternating(tolerance=1e-12, max_steps=5000))
+    assert float(residual(problem, found.state).max()) < 1e-11
+    plain = problem_of(net, x, None, target, beta)
+    assert (float(residual(plain, found.state).max()) < 1e-11) == net.is_energy
 
 
 def test_what_has_no_transpose_says_so() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,9 @@ from holoprop.bench.counting import SweepCounter
 from holoprop.network.product import real_product
 from holoprop.settling.mixed import rounded
 from holoprop.settling.run import settle_problem
+
+
+problem_of, residual = eqx.filter_jit(hp.FixedPoint.of), eqx.filter_jit(hp.FixedPoint.residual)
 
 
 def network(kind):
@@ -38,8 +42,8 @@ def test_the_state_at_the_end_is_that_of_full_precision(kind, solver):
             hp.settle(net, x, None if beta == 0 else y, beta, solver=each) for each in (hp.Mixed(solver), solver)
         )
         assert mixed.settled.all()
-        problem = hp.FixedPoint.of(net, x, None if beta == 0 else y, beta)
-        assert (problem.residual(mixed.state) < 3e-4).all()
+        problem = problem_of(net, x, None if beta == 0 else y, beta)
+        assert (residual(problem, mixed.state) < 3e-4).all()
         for a, b in zip(mixed.state, full.state, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-3)
 
@@ -49,7 +53,7 @@ def test_the_first_stage_is_of_low_precision_and_the_second_starts_where_it_ends
     net = network("dense")
     x, solver = inputs(net), hp.Alternating(tolerance=0.5)
     # The input's drive is made once, in full precision.
-    low = settle_problem(rounded(hp.FixedPoint.of(net, x)), hp.Alternating(tolerance=0.2))
+    low = eqx.filter_jit(settle_problem)(rounded(problem_of(net, x)), hp.Alternating(tolerance=0.2))
     mixed = hp.settle(net, x, solver=hp.Mixed(solver, rough_tolerance=0.2))
     second = hp.settle(net, x, solver=solver, state=low.state)
     for a, b in zip(mixed.state, second.state, strict=True):
