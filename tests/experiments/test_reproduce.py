@@ -1,4 +1,8 @@
-"""Published experiments at the scale of seconds. Oracles: the published numbers, and arithmetic by hand."""
+"""Published experiments at the scale of seconds. Oracles: the published numbers, and arithmetic by hand.
+
+A few, which need little time. All of them run at this scale in `make reproduce`, which ends in failure where a claim of
+one does.
+"""
 
 import dataclasses
 import math
@@ -142,11 +146,6 @@ def test_fig3ab_reproduces_the_published_curves_from_one_computation() -> None:
     assert second.seconds < 1
 
 
-@pytest.mark.data
-def test_fig3c_reproduces_the_published_peaks() -> None:
-    _check(run_experiment("hep-fig3c", "smoke"))
-
-
 @pytest.mark.parametrize("name", ["hep-fig3a", "hep-fig3c"])
 def test_absent_data_is_said_in_one_line(name, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
@@ -200,13 +199,6 @@ def test_shapes_of_the_automatic_circle_are_drawn_from_one_stream_and_joined_in_
     assert joined.settings["drawn again"].startswith("3, ")
 
 
-@pytest.mark.data
-def test_automatic_circle_stays_ahead_of_the_published_radius_while_mnist_is_learnt() -> None:
-    outcome = run_experiment("automatic-circle-mnist", "smoke")
-    _check(outcome)
-    assert outcome.arrays["automatic"].shape == (1, 3)
-
-
 def test_samples_count_as_near_within_ten_or_when_both_are_as_good_as_none() -> None:
     arrays = {
         "error": np.array([1e-3, 1e-3, 1e-12, 1e-12, 0.0, np.nan]),
@@ -234,11 +226,3 @@ def test_a_failed_claim_is_reported_as_failed() -> None:
 
 def test_names_are_found() -> None:
     assert find_experiment("hep-fig3c").data == "mnist"
-
-
-def test_exact_without_symmetry_where_it_is_corrected() -> None:
-    """Oracle: the claims, which compare with implicit gradients; and that aliasing falls as `r^N`."""
-    outcome = run_experiment("exact-without-symmetry", "smoke")
-    _check(outcome)
-    corrected = outcome.arrays["corrected"]
-    assert (corrected[:, 0] > 1e-6).all() and (corrected[:, 1] < 1e-10).all()

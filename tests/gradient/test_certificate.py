@@ -23,6 +23,12 @@ def settled(state, points: int | None = None) -> Rest:
     return Rest(state, nothing, nothing.astype(jnp.int32), jnp.full(lead, Status.settled, jnp.int32))
 
 
+@eqx.filter_jit
+def both(free: Rest, nudged: Rest, missed, betas, points: int):
+    spectrum = circle_spectrum(free, nudged.state, missed, betas, points)
+    return spectrum, certify(free, nudged, betas, "mask", spectrum)
+
+
 def spectrum_of(response, points: int, radii: np.ndarray = RADII, error: float = 0.0):
     """Spectrum and certificate of states `response(β)`, `(…,)` → `(…, neurons)`, said to be off by about `error`."""
     unit, _ = half_circle(points)
@@ -31,8 +37,7 @@ def spectrum_of(response, points: int, radii: np.ndarray = RADII, error: float =
     nudged = settled((jnp.asarray(response(np.asarray(betas)), jnp.complex128),), points)
     rng = np.random.default_rng(0)
     missed = (jnp.asarray(error * np.exp(2j * np.pi * rng.random(nudged.state[0].shape))),)
-    spectrum = circle_spectrum(free, nudged.state, missed, betas, points)
-    return spectrum, certify(free, nudged, betas, "mask", spectrum)
+    return both(free, nudged, missed, betas, points)
 
 
 def coefficient_error(response, points: int, radii: np.ndarray, slope: np.ndarray) -> np.ndarray:

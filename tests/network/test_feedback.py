@@ -1,5 +1,6 @@
 """Free feedback and directed connections. Oracles: tied connections of the feedback weights, numpy, `jax.jacrev`."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +37,9 @@ def test_convolutional_feedback_is_that_of_a_tied_connection_of_its_weights(x64,
     s = jnp.asarray(RNG.normal(size=free.source_shape) + 1j * RNG.normal(size=free.source_shape))
     t = jnp.asarray(RNG.normal(size=free.target_shape) + 1j * RNG.normal(size=free.target_shape))
     assert free.target_shape == up.target_shape
-    np.testing.assert_allclose(free.forward(s), up.forward(s), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(free.backward(t, s), down.backward(t, s), rtol=1e-12, atol=1e-12)
+    forward, backward = (eqx.filter_jit(way) for way in (hp.Conv.forward, hp.Conv.backward))
+    np.testing.assert_allclose(forward(free, s), forward(up, s), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(backward(free, t, s), backward(down, t, s), rtol=1e-12, atol=1e-12)
     assert free.product(s).shape == free.product_shape
     assert free.product_shape[-1] == (8 if pooling is not None and not pooling.linear else 4)
 
@@ -71,7 +73,8 @@ def test_at_angle_0_it_is_the_tied_network(x64, build):
     tied, free = build(), build(feedback="free", angle=0.0)
     x = jnp.asarray(RNG.random(tied.input_shape))
     state = tuple(jnp.asarray(RNG.random(shape)) for shape in tied.layer_shapes)
-    for mine, wanted in zip(free.drive(free.clamp(x), state), tied.drive(tied.clamp(x), state), strict=True):
+    drive = eqx.filter_jit(lambda net, x, state: net.drive(net.clamp(x), state))
+    for mine, wanted in zip(drive(free, x, state), drive(tied, x, state), strict=True):
         np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="this network has free feedback weights, so its drive has no potential"):
         free.potential(free.clamp(x), state)

@@ -14,7 +14,6 @@ from holoprop.network.product import real_product
 from holoprop.settling.mixed import rounded
 from holoprop.settling.run import settle_problem
 
-
 problem_of, residual = eqx.filter_jit(hp.FixedPoint.of), eqx.filter_jit(hp.FixedPoint.residual)
 
 
