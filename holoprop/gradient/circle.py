@@ -2,6 +2,7 @@
 
 The real points of the half circle settle first: they cost less than half of a complex one. The parabola through
 `s_{−r}, s_0, s_r` then starts the complex ones, all in one batch, within `O((r/R)³)` of rest instead of `O(r/R)`.
+Time steps are the network's own dynamics, which knows nothing of such a start: they begin at the free state, as P1's do.
 """
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from holoprop.network.base import State, complex_dtype
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest, Status
 from holoprop.settling.solver import AbstractSolver, where_sample
-from holoprop.settling.time_stepping import is_noisy, noise_in_state
+from holoprop.settling.time_stepping import TimeSteps, is_noisy, noise_in_state
 
 
 class Circle(eqx.Module):
@@ -61,6 +62,8 @@ def settle_on_circle(
     kind = complex_dtype(problem.net) if points > 2 else radius.dtype
     betas = jnp.asarray(unit).astype(kind)[:, None] * radius.astype(kind)
     weights = jnp.asarray(multiplicity / points).astype(kind)[:, None] / betas
+    if start is None and isinstance(solver, TimeSteps):
+        start = repeat(tuple(s.astype(kind) for s in free.state), betas.shape[0])
     if points == 2:
         start = repeat(free.state, 2) if start is None else start
         nudged = settle_nudged(problem, target, betas, start, solver, points_per_batch)

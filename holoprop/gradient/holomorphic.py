@@ -42,7 +42,8 @@ class Holomorphic(AbstractEstimator):
     **Arguments:**
 
     - `points`: number `N ≥ 2` of points on the circle; `⌊N/2⌋ + 1` are settled, the others are their conjugates. The
-      real ones settle first, then the complex ones, all in one batch, extrapolated from those. `"auto"`, with
+      real ones settle first, then the complex ones, all in one batch, extrapolated from those; with `TimeSteps` all
+      begin at the free state, as published. `"auto"`, with
       `radius="auto"`: at each call the fewest of 2, 4, 8, 16 that are expected to meet `tolerance`; without one, those
       beyond which twice as many do not halve the error. Four circles are compiled.
     - `radius`: `r > 0`, dimensionless like the nudge; or `"auto"`, the default: for each sample the one with the
