@@ -2,7 +2,7 @@
 
 The real points of the half circle settle first: they cost less than half of a complex one. The parabola through
 `s_{−r}, s_0, s_r` then starts the complex ones, all in one batch, within `O((r/R)³)` of rest instead of `O(r/R)`.
-Time steps are the network's own dynamics, which knows nothing of such a start: they begin at the free state, as P1's do.
+Time steps are the network's own dynamics, which know of no such start: they begin at the free state, as P1's do.
 """
 
 import equinox as eqx

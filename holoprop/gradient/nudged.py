@@ -6,7 +6,9 @@ All estimators of energy networks are of the form
 
 the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is one
 reverse-mode derivative of one scalar, so that each connection's gradient is a single matrix product over all
-points and samples. Without a potential the response takes the place of `∂F/∂θ` (`error_vector.py`).
+points and samples. As `Σ_k w_k = 0`, the free phase's counted in, it is taken of `Φ(s_k) − Φ(s_0)`, which leaves less
+rounding to be magnified by `1/β` (`potential_difference`). Without a potential the response takes the place of `∂F/∂θ`
+(`error_vector.py`).
 """
 
 from collections.abc import Callable
@@ -67,7 +69,6 @@ def estimate_from_nudges(
         return jnp.broadcast_to(jnp.asarray(value), x.shape[:1]).astype(dtype)
 
     betas, weights = (jnp.stack([per_sample(value) for value in values]) for values in nudges[:2])
-    free_weight = None if nudges.free_weight is None else per_sample(nudges.free_weight)
     problem = FixedPoint.of(net, x)
     free = settle_problem(problem, keyed(solver, key, 0))
     if corrects(net, reading.asymmetry):
@@ -75,11 +76,9 @@ def estimate_from_nudges(
     nudged_solver = keyed(nudged_solver or nudged_default(solver), key, 1)
     nudged = settle_nudged(problem, target, betas, repeat(free.state, betas.shape[0]), nudged_solver)
     spectrum = None
-    if len(nudges.betas) == 2 and free_weight is None:
+    if len(nudges.betas) == 2 and nudges.free_weight is None:
         spectrum = circle_spectrum(free, nudged.state, mismatch(problem, target, betas, nudged), betas, 2)
-    return conclude(
-        problem, x, target, free, nudged, betas, weights, reading, free_weight=free_weight, spectrum=spectrum
-    )
+    return conclude(problem, x, target, free, nudged, betas, weights, reading, spectrum=spectrum)
 
 
 def conclude(
@@ -92,15 +91,14 @@ def conclude(
     weights: Inexact[Array, "points batch"],
     reading: Reading,
     *,
-    free_weight: Float[Array, " batch"] | None = None,
     spectrum: Spectrum | None = None,
     memory: PyTree = None,
     points_per_batch: int | None = None,
 ) -> Estimate:
     """Return the estimate that rest states and nudged states tell, averaged over the kept samples.
 
-    **Arguments:** `problem`: of the nudged states, but for target and nudge; `betas`, `weights`, `free_weight`: `β_k`,
-    `w_k`, `w_0`; `reading`: in which form; `spectrum`: of the circle, if it is one.
+    **Arguments:** `problem`: of the nudged states, but for target and nudge; `betas`, `weights`: `β_k`, `w_k`; the free
+    state's is `w_0 = −Re Σ_k w_k`; `reading`: in which form; `spectrum`: of the circle, if it is one.
     """
     net, response, asymmetry = problem.net, None, None
     energy = uses_energy(net, reading.form)
@@ -110,7 +108,7 @@ def conclude(
             asymmetry = predicted_asymmetry(problem, target, free.state, response)
     certificate = certify(free, nudged, betas, reading.unsettled, spectrum, asymmetry=asymmetry)
     if energy:
-        terms = nudged.state, betas, weights, free_weight
+        terms = nudged.state, betas, weights
         gradient = _energy_gradient(net, x, target, free, *terms, certificate, reading, points_per_batch)
     else:
         assert response is not None
@@ -128,12 +126,11 @@ def _energy_gradient(
     states: State,
     betas: Inexact[Array, "points batch"],
     weights: Inexact[Array, "points batch"],
-    free_weight: Float[Array, " batch"] | None,
     certificate: Certificate,
     reading: Reading,
     points_per_batch: int | None,
 ) -> Any:
-    """Return `Re Σ_k w_k ∂F/∂θ(s_k, β_k) + w_0 ∂F/∂θ(s_0, 0)`, the mean over the kept samples."""
+    """Return `Re Σ_k w_k [∂F/∂θ(s_k, β_k) − ∂F/∂θ(s_0, 0)]`, the mean over the kept samples."""
     share, rested = sample_weights(certificate.kept, x.dtype), free.state
     if reading.unsettled != "keep":
         (x,), (target,) = drop((x,), certificate.kept, 1), drop((target,), certificate.kept, 1)
@@ -141,11 +138,7 @@ def _energy_gradient(
         betas = jnp.where(certificate.kept, betas, 0)
         weights = jnp.where(certificate.kept, weights, 0)
     scale = (weights * share.astype(weights.dtype)).astype(betas.dtype)
-    gradient = weighted_gradient(net, x, target, states, scale, scale * betas, points_per_batch)
-    if free_weight is None:
-        return gradient
-    alone, single = (free_weight * share)[None], tuple(s[None] for s in rested)
-    return jax.tree.map(jnp.add, gradient, weighted_gradient(net, x, target, single, alone, None))
+    return weighted_gradient(net, x, target, states, scale, scale * betas, rested, points_per_batch)
 
 
 def weighted_gradient(
@@ -154,11 +147,13 @@ def weighted_gradient(
     target: Float[Array, "batch classes"],
     states: State,
     weights: Inexact[Array, "points batch"],
-    cost_weights: Inexact[Array, "points batch"] | None,
+    cost_weights: Inexact[Array, "points batch"],
+    rested: State | None = None,
     points_per_batch: int | None = None,
 ) -> Any:
     """Return `Re Σ_{k,b} [−w_kb ∂Φ/∂θ(x_b, s_kb) + v_kb ∂C/∂θ(s_kb, y_b)]`, real, as a pytree of the network's type.
 
+    With `rested`, states `(batch, …)`, of `Φ(s) − Φ(rested)` in place of `Φ(s)`: the same where weights add up to 0.
     `states` hold leading axes `(points, batch)` and are constants here: their dependence on `θ` is what the nudges
     measure. With `points_per_batch` the sum is made of so many points at a time.
     """
@@ -166,8 +161,10 @@ def weighted_gradient(
     if most is not None and most < points:
 
         def part(first: Array | int, count: int) -> Any:
-            pieces = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, first, count), (states, weights, cost_weights))
-            return weighted_gradient(net, x, target, *pieces)
+            several, w, v = jax.tree.map(
+                lambda a: lax.dynamic_slice_in_dim(a, first, count), (states, weights, cost_weights)
+            )
+            return weighted_gradient(net, x, target, several, w, v, rested)
 
         count = points // most
         total = lax.fori_loop(
@@ -180,12 +177,13 @@ def weighted_gradient(
         clamped = jax.vmap(net.clamp)(x).astype(weights.dtype)
         typed = in_dtype(net, weights.dtype)
 
-        def sample(c: Array, y: Array, s: State, w: Array, v: Array | None) -> Array:
-            value = -w * typed.potential(c, s)
-            return value if v is None else value + v * typed.cost(typed.readout(s), y)
+        def sample(c: Array, y: Array, start: State | None, s: State, w: Array, v: Array) -> Array:
+            potential = typed.potential(c, s) if start is None else typed.potential_difference(c, s, start)
+            return v * typed.cost(typed.readout(s), y) - w * potential
 
-        values = jax.vmap(jax.vmap(sample), in_axes=(None, None, 0, 0, 0))(
-            clamped, target, states, weights, cost_weights
+        start = None if rested is None else tuple(s.astype(weights.dtype) for s in rested)
+        values = jax.vmap(jax.vmap(sample), in_axes=(None, None, None, 0, 0, 0))(
+            clamped, target, start, states, weights, cost_weights
         )
         return jnp.sum(values.real)
 

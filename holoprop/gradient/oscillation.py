@@ -129,7 +129,9 @@ class Oscillation(AbstractEstimator):
                 both = jax.tree.map(lambda a: a / self.periods, _response_and_mean(visited, weights))
                 return (*both, (~kept).astype(jnp.int32))
             share = weights * sample_weights(kept, dtype).astype(weights.dtype) / self.periods
-            return weighted_gradient(net, x, target, drop(visited.state, kept, 2), share, share * betas)
+            states = drop(visited.state, kept, 2)
+            mean = tuple(jnp.mean(s, 0) for s in states)
+            return weighted_gradient(net, x, target, states, share, share * betas, mean)
 
         def period(carried: tuple[State, PyTree, Rest], index: Array) -> tuple[tuple[State, PyTree, Rest], None]:
             state, total, _ = carried

@@ -178,6 +178,13 @@ class AbstractEnergyNetwork(AbstractNetwork):
     def potential(self, c: Inexact[Array, "..."], s: State) -> Inexact[Array, ""]:
         """Return the scalar `Φ(c, s)`, in the state's dtype."""
 
+    def potential_difference(self, c: Inexact[Array, "..."], s: State, rested: State) -> Inexact[Array, ""]:
+        """Return `Φ(c, s) − Φ(c, rested)`, of which estimators take the derivative by the parameters.
+
+        To be overridden where that can be had with less rounding than as a difference of large sums.
+        """
+        return self.potential(c, s) - self.potential(c, rested)
+
     def drive(self, c: Inexact[Array, "..."], s: State) -> State:
         """Return `∂Φ/∂s`; not to be overridden."""
         return jax.grad(self.potential, argnums=1, holomorphic=jnp.iscomplexobj(s[0]))(c, s)

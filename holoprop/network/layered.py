@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -224,17 +225,42 @@ class LayeredNetwork(AbstractNetwork):
 
         **Raises:** `ValueError` if some connection's feedback is not tied, or there is none: then no potential exists.
         """
-        if not self.is_energy:
-            kinds = {
-                "free feedback weights": not all(each.tied or each.directed for each in self.connections),
-                "directed connections": any(each.directed for each in self.connections[1:]),
-            }
-            kind = " and ".join(name for name, there in kinds.items() if there) if self.feedback else "no feedback"
-            raise ValueError(f"this network has {kind}, so its drive has no potential")
+        self._check_potential()
         value = jnp.sum(s[0] * c)
         for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
             value = value + jnp.sum(s[target - 1] * connection.forward(s[source - 1]))
         return value
+
+    def potential_difference(self, c: Inexact[Array, "..."], s: State, rested: State) -> Inexact[Array, ""]:
+        """Return `Φ(c, s) − Φ(c, s_0)`, `s_0 = rested`, from `d = s − s_0`: its derivatives lose little to rounding.
+
+        With the product `z = z_0 + z'd`, affine in the source layer's activities, each connection adds
+
+            s_j · up(z) − s_0j · up(z_0) = d_j · up(z) + s_0j · (up(z) − up(z_0)).
+
+        In the sum over nudges, `Σ_k w_k = 0`, what all of them share then cancels neuron by neuron, before sums over
+        neurons, positions and samples make large numbers of it, whose rounding would hide the gradient.
+
+        **Raises:** `ValueError` as `potential`.
+        """
+        self._check_potential()
+        moved = tuple(layer - start for layer, start in zip(s, rested, strict=True))
+        value = jnp.sum(moved[0] * c)
+        for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
+            still, change = jax.jvp(connection.product, (rested[source - 1],), (moved[source - 1],))
+            drive = connection.up(still + change)
+            value = value + jnp.sum(moved[target - 1] * drive + rested[target - 1] * (drive - connection.up(still)))
+        return value
+
+    def _check_potential(self) -> None:
+        if self.is_energy:
+            return
+        kinds = {
+            "free feedback weights": not all(each.tied or each.directed for each in self.connections),
+            "directed connections": any(each.directed for each in self.connections[1:]),
+        }
+        kind = " and ".join(name for name, there in kinds.items() if there) if self.feedback else "no feedback"
+        raise ValueError(f"this network has {kind}, so its drive has no potential")
 
     def _drive_layer(
         self, c: Inexact[Array, "..."], s: State, products: Mapping[int, Array], layer: int
