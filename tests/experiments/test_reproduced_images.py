@@ -190,9 +190,14 @@ def test_fig4a_claims_of_slopes_and_of_the_ends_of_the_ranges() -> None:
     assert all(claim.holds for claim in claims)
     slopes = [claim for claim in claims if claim.text.startswith("slope")]
     np.testing.assert_allclose([claim.value for claim in slopes], 0, atol=1e-9)
-    ends = [claim for claim in claims if "off by a factor" in claim.text]
+    ends = [claim for claim in claims if "over it" in claim.text or "off by a factor" in claim.text]
     # The grid's step is a factor of 1.33.
     assert len(ends) == 8 and all(1 <= claim.value < 1.33 for claim in ends)
+    # What is good at smaller nudges than the published gradient, or rounds worse, is told apart.
+    for factor, hold in ((0.1, True), (3.0, False)):
+        arrays["betas"] = _fig4a_arrays()["betas"] * factor
+        smallest = [claim for claim in hep_fig4ab.fig4a_claims(arrays, "paper") if "smallest nudge" in claim.text]
+        assert [claim.holds for claim in smallest] == [hold] * 4
     shorter = [claim for claim in hep_fig4ab.fig4a_claims(_fig4a_arrays(0.3), "paper") if "largest nudge" in claim.text]
     assert [claim.holds for claim in shorter if "off by a factor" in claim.text] == [False] * 4
 

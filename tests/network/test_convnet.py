@@ -85,6 +85,31 @@ def test_drive_is_the_gradient_of_the_potential(x64, name, dtype):
             np.testing.assert_allclose(part, drive[layer], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["softmax", "max", "strides", "residual", "resnet"])
+def test_potential_difference_is_what_it_says(x64, name):
+    """Oracle: the two potentials, whose difference it is, and their derivatives by the parameters."""
+    net = NETWORKS[name]()
+    x = jnp.asarray(np.random.default_rng(1).normal(size=net.input_shape))
+    rested = draw_state(net, np.float64)
+    s = tuple(
+        layer.astype(complex) + 0.3 * other for layer, other in zip(rested, draw_state(net, np.complex128), strict=True)
+    )
+    rested = tuple(layer.astype(complex) for layer in rested)
+
+    @eqx.filter_jit
+    def of(difference, net):
+        return difference(net, net.clamp(x).astype(complex))
+
+    pair = (
+        lambda net, c: net.potential_difference(c, s, rested),
+        lambda net, c: net.potential(c, s) - net.potential(c, rested),
+    )
+    values = [complex(of(each, net)) for each in pair]
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-12)
+    gradients = [eqx.filter_grad(lambda net, each=each: jnp.real(of(each, net) / 2j))(net) for each in pair]
+    assert hp.alignment(*gradients).total.relative_error < 1e-12
+
+
 @pytest.mark.parametrize(
     ("name", "beta"),
     [("softmax", 0.0), ("softmax", 0.3j), ("average", 0.3), ("strides", 0.0), ("residual", 0.3j), ("alternate", 0.3)],

@@ -31,6 +31,8 @@ _ROUNDED = 2e-4
 _PUBLISHED_GRADIENT = (3.08980e-3, 3.09002e-3, 3.08985e-3, 3.08947e-3)
 _PUBLISHED_ONE_POINT = (3.16e-3, 3.71e-3, 9.76e-3, 47.98e-3)
 _PUBLISHED_ERROR = (3.4e-5, 2.9e-6, 5.4e-7, 3.4e-5)
+_RUN_AGAIN = (8.5e-5, 4.3e-6, 5.3e-7, 3.4e-5)
+"""The same from the published implementation, run again on another machine in the same float32 (our test fixtures)."""
 _PUBLISHED_ONE_POINT_ERROR = (1.4e-3, 1.2e-2, 0.126, 0.634)
 _SOURCE = "P1 Fig. 2c, published result files"
 
@@ -80,13 +82,14 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
     )
     wrong = Table(
         "Relative error of the whole fc_2",
-        ("β", "published (float32)", "float32", "float64", "one point, published", "one point, here"),
+        ("β", "published (float32)", "float32", "float64", "published code, run again", "one point, published", "here"),
         [
             (
                 beta,
                 _PUBLISHED_ERROR[i],
                 errors["float32"][0][i],
                 errors["float64"][0][i],
+                _RUN_AGAIN[i],
                 _PUBLISHED_ONE_POINT_ERROR[i],
                 single[1][i],
             )
@@ -107,7 +110,10 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
     settings = {
         "network": "6-4-4-4, sigmoid(4z − 2), the published weights and sample",
         "points N": POINTS,
-        "time steps, free and at each point": STEPS,
+        "time steps": f"{STEPS} free, and {STEPS} from there at each point",
+        "float32": "at β = 0.001 the error is the rounding of the states, by chance less or more: the published "
+        f"implementation, run again on another machine, leaves {_RUN_AGAIN[0]:g} of it where it left "
+        f"{_PUBLISHED_ERROR[0]:g}",
         "exact gradient": "implicit, float64",
     }
     return Findings(settings, claims, [wrong, side_by_side], arrays)
