@@ -6,9 +6,9 @@ All estimators of energy networks are of the form
 
 the finite-difference ones and the contour alike; they differ in the nudges `β_k` and the weights `w_k`. The sum is one
 reverse-mode derivative of one scalar, so that each connection's gradient is a single matrix product over all
-points and samples. As `Σ_k w_k = 0`, the free phase's counted in, it is taken of `Φ(s_k) − Φ(s_0)`, which leaves less
-rounding to be magnified by `1/β` (`potential_difference`). Without a potential the response takes the place of `∂F/∂θ`
-(`error_vector.py`).
+points and samples. As `Re Σ_k w_k = 0`, the free phase's counted in, it is taken of `Φ(s_k) − Φ(s_0)`, which leaves
+less rounding to be magnified by `1/β` (`potential_difference`). Without a potential the response takes the place of
+`∂F/∂θ` (`error_vector.py`).
 """
 
 from collections.abc import Callable
@@ -153,7 +153,8 @@ def weighted_gradient(
 ) -> Any:
     """Return `Re Σ_{k,b} [−w_kb ∂Φ/∂θ(x_b, s_kb) + v_kb ∂C/∂θ(s_kb, y_b)]`, real, as a pytree of the network's type.
 
-    With `rested`, states `(batch, …)`, of `Φ(s) − Φ(rested)` in place of `Φ(s)`: the same where weights add up to 0.
+    With `rested`, states `(batch, …)`, of `Φ(s) − Φ(rested)` in place of `Φ(s)`: the same where the real parts of the
+    weights add up to 0, or all of the weights if `rested` is complex.
     `states` hold leading axes `(points, batch)` and are constants here: their dependence on `θ` is what the nudges
     measure. With `points_per_batch` the sum is made of so many points at a time.
     """
@@ -181,9 +182,8 @@ def weighted_gradient(
             potential = typed.potential(c, s) if start is None else typed.potential_difference(c, s, start)
             return v * typed.cost(typed.readout(s), y) - w * potential
 
-        start = None if rested is None else tuple(s.astype(weights.dtype) for s in rested)
         values = jax.vmap(jax.vmap(sample), in_axes=(None, None, None, 0, 0, 0))(
-            clamped, target, start, states, weights, cost_weights
+            clamped, target, rested, states, weights, cost_weights
         )
         return jnp.sum(values.real)
 

@@ -130,7 +130,7 @@ class Oscillation(AbstractEstimator):
                 return (*both, (~kept).astype(jnp.int32))
             share = weights * sample_weights(kept, dtype).astype(weights.dtype) / self.periods
             states = drop(visited.state, kept, 2)
-            mean = tuple(jnp.mean(s, 0) for s in states)
+            mean = tuple(jnp.mean(s, 0).real for s in states)
             return weighted_gradient(net, x, target, states, share, share * betas, mean)
 
         def period(carried: tuple[State, PyTree, Rest], index: Array) -> tuple[tuple[State, PyTree, Rest], None]:

@@ -232,24 +232,28 @@ class LayeredNetwork(AbstractNetwork):
         return value
 
     def potential_difference(self, c: Inexact[Array, "..."], s: State, rested: State) -> Inexact[Array, ""]:
-        """Return `Φ(c, s) − Φ(c, s_0)`, `s_0 = rested`, from `d = s − s_0`: its derivatives lose little to rounding.
+        """Return `Φ(c, s) − Φ(c, s_0)`, `s_0 = rested`, from `d = s − s_0`: its derivative rounds as states do.
 
         With the product `z = z_0 + z'd`, affine in the source layer's activities, each connection adds
 
             s_j · up(z) − s_0j · up(z_0) = d_j · up(z) + s_0j · (up(z) − up(z_0)).
 
-        In the sum over nudges, `Σ_k w_k = 0`, what all of them share then cancels neuron by neuron, before sums over
+        In the sum over nudges, `Re Σ_k w_k = 0`, what all of them share then cancels neuron by neuron, before sums over
         neurons, positions and samples make large numbers of it, whose rounding would hide the gradient.
 
         **Raises:** `ValueError` as `potential`.
         """
         self._check_potential()
-        moved = tuple(layer - start for layer, start in zip(s, rested, strict=True))
+        begin = tuple(start.astype(layer.dtype) for start, layer in zip(rested, s, strict=True))
+        moved = tuple(layer - start for layer, start in zip(s, begin, strict=True))
         value = jnp.sum(moved[0] * c)
         for connection, (source, target) in zip(self.connections[1:], self.graph[1:], strict=True):
-            still, change = jax.jvp(connection.product, (rested[source - 1],), (moved[source - 1],))
-            drive = connection.up(still + change)
-            value = value + jnp.sum(moved[target - 1] * drive + rested[target - 1] * (drive - connection.up(still)))
+            there, change = jax.jvp(connection.product, (begin[source - 1],), (moved[source - 1],))
+            if getattr(connection, "keeps_real_weights", False):
+                # Of a real state under complex nudges half the work: what the derivative above has made is not used.
+                there = connection.product(rested[source - 1]).astype(change.dtype)
+            drive = connection.up(there + change)
+            value = value + jnp.sum(moved[target - 1] * drive + begin[target - 1] * (drive - connection.up(there)))
         return value
 
     def _check_potential(self) -> None:

@@ -45,6 +45,11 @@ def test_input_drive(net):
     assert wanted <= counted(jax.vmap(net.clamp), jnp.zeros((BATCH, 300))) <= (1 + ELEMENTWISE) * wanted
 
 
+def one_real_point(net):
+    one, none = (Flops.of(net).gradient(real_points=points, complex_points=0) for points in (1, 0))
+    return one - none
+
+
 @pytest.mark.parametrize("unit", [(1.0, -1.0), (1.0j, 0.6 + 0.8j, -0.6 + 0.8j)], ids=["real", "complex"])
 def test_gradient(net, unit):
     points = jnp.asarray(unit)
@@ -52,9 +57,11 @@ def test_gradient(net, unit):
     state = tuple(jnp.ones((len(unit), BATCH, 256), points.dtype) for _ in range(3))
     real = 0 if jnp.iscomplexobj(points) else len(unit)
     wanted = BATCH * Flops.of(net).gradient(real_points=real, complex_points=len(unit) - real)
-    spent = counted(weighted_gradient, net, jnp.ones((BATCH, 300)), one_hot(), state, weights, weights)
-    # The parameter gradients are also scaled and summed, elementwise, at the size of the weights.
-    assert wanted <= spent <= 1.25 * wanted
+    rested = tuple(s[0].real for s in state)
+    spent = counted(weighted_gradient, net, jnp.ones((BATCH, 300)), one_hot(), state, weights, weights, rested)
+    # The parameter gradients are also scaled and summed, elementwise, at the size of the weights. The free state, whose
+    # part is subtracted for the sake of rounding, is one real point more, which the arithmetic could do without.
+    assert wanted <= spent <= 1.25 * (wanted + BATCH * one_real_point(net))
 
 
 def test_training_step_is_the_sum_of_its_parts():
@@ -96,9 +103,10 @@ def test_convolutional_gradient(convolutional, unit):
     real = 0 if jnp.iscomplexobj(points) else len(unit)
     wanted = BATCH * Flops.of(convolutional).gradient(real_points=real, complex_points=len(unit) - real)
     x = jnp.ones((BATCH, *convolutional.input_shape))
-    spent = counted(weighted_gradient, convolutional, x, one_hot(), state, weights, weights)
-    # Twice the product with the input: once more, for the pooling that follows it.
-    assert wanted <= spent <= 1.25 * wanted
+    rested = tuple(s[0].real for s in state)
+    spent = counted(weighted_gradient, convolutional, x, one_hot(), state, weights, weights, rested)
+    # Twice the product with the input: once more, for the pooling that follows it; and one real point, as above.
+    assert wanted <= spent <= 1.25 * (wanted + BATCH * one_real_point(convolutional))
 
 
 def test_free_feedback_has_a_product_of_its_own(convolutional):

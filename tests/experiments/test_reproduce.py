@@ -226,3 +226,11 @@ def test_a_failed_claim_is_reported_as_failed() -> None:
 
 def test_names_are_found() -> None:
     assert find_experiment("hep-fig3c").data == "mnist"
+
+
+def test_exact_without_symmetry_where_it_is_corrected() -> None:
+    """Oracle: the claims, which compare with implicit gradients; and that aliasing falls as `r^N`."""
+    outcome = run_experiment("exact-without-symmetry", "smoke")
+    _check(outcome)
+    corrected = outcome.arrays["corrected"]
+    assert (corrected[:, 0] > 1e-6).all() and (corrected[:, 1] < 1e-10).all()

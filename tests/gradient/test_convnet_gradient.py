@@ -42,8 +42,10 @@ def test_hard_activations_and_max_pooling_fall_short(x64):
     # At most as many sweeps as were published: some samples hardly come to rest, and what is seen is far larger.
     free, nudged = hp.Alternating(tolerance=1e-7, max_steps=100), hp.Alternating(tolerance=1e-7, max_steps=50)
     truth = hp.Implicit(solver=free, unsettled="keep")(net, x, y)
+    assert bool((truth.rest.residual < 1e-7).all())
     for beta in (0.01, 0.1, 1.0):
         estimate = hp.Holomorphic(2, beta, solver=free, nudged_solver=nudged, unsettled="keep")(net, x, y)
+        assert float(estimate.certificate.point_residual.max()) < 1e-5 * max(1.0, 1e3 * beta)
         assert hp.alignment(estimate.gradient, truth.gradient).total.cosine < 1 - 1.8e-3
     with pytest.raises(ValueError, match="not holomorphic"):
         hp.Holomorphic(4, 1.0)(net, x, y)

@@ -90,8 +90,8 @@ def test_gradients_of_every_case(toy, points, beta):
 def test_single_precision_errs_as_the_published_one(points, beta):
     """Oracle: the error of the published implementation in float32, by its own time steps.
 
-    Where the bias of the estimator is all of it, to 1 %; where rounding is, at small nudges or with many points, that
-    is a matter of luck within a factor.
+    Where the bias of the estimator is all of it, to 1 %. Rounding adds at most 1.2e-7/β there; as it is a matter of
+    luck, and of the machine, 2.5 times that is allowed.
     """
     single, double = (np.load(FIXTURE.with_name(f"p1_toy_{kind}.npz")) for kind in ("f32", "f64"))
     net, x, y = toy_network(np.float32)
@@ -106,7 +106,8 @@ def test_single_precision_errs_as_the_published_one(points, beta):
     if bias > 1e-3:
         assert ours == pytest.approx(published, rel=0.01)
     else:
-        assert 0.4 * min(published, bias + 1e-7) < ours < 2.5 * published
+        assert published < bias + 1.3e-7 / beta
+        assert ours < bias + 3e-7 / beta
 
 
 @pytest.mark.parametrize("reference", [hp.Implicit(solver=SOLVER), hp.Unrolled(steps=100, solver=SOLVER)])

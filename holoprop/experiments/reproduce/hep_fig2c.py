@@ -81,8 +81,8 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         ],
     )
     wrong = Table(
-        "Relative error of the whole fc_2",
-        ("β", "published (float32)", "float32", "float64", "published code, run again", "one point, published", "here"),
+        "Relative error of the whole fc_2; run again: by the published code on another machine, float32",
+        ("β", "published (float32)", "float32", "float64", "run again", "one point, published", "one point, here"),
         [
             (
                 beta,
@@ -112,8 +112,8 @@ def run(scale: Scale, seed: int | None, report: Report) -> Findings:
         "points N": POINTS,
         "time steps": f"{STEPS} free, and {STEPS} from there at each point",
         "float32": "at β = 0.001 the error is the rounding of the states, by chance less or more: the published "
-        f"implementation, run again on another machine, leaves {_RUN_AGAIN[0]:g} of it where it left "
-        f"{_PUBLISHED_ERROR[0]:g}",
+        f"implementation's is {_RUN_AGAIN[0]:g} when it is run again on another machine, {_PUBLISHED_ERROR[0]:g} as "
+        "published",
         "exact gradient": "implicit, float64",
     }
     return Findings(settings, claims, [wrong, side_by_side], arrays)
