@@ -8,7 +8,7 @@ from holoprop.report.drawing import COLOURS, decades_around, house_style, legend
 from holoprop.report.reproduction.picture import SERIES, Picture
 from holoprop.report.wording import power_of_ten
 
-_FLOOR = 1e-8
+_FLOOR = 1e-11
 """Cosines in float32 tell no less."""
 
 
