@@ -9,7 +9,7 @@ from holoprop.report.reproduction.picture import SERIES, Picture
 from holoprop.report.wording import power_of_ten
 
 _FLOOR = 1e-11
-"""Cosines in float32 tell no less."""
+"""What is lost of a cosine is drawn down to here."""
 
 
 def nudge_pictures(outcome: Outcome) -> list[Picture]:
