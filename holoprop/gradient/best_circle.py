@@ -24,7 +24,7 @@ from holoprop.network.base import State
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.rest import Rest
 from holoprop.settling.solver import AbstractSolver, where_sample
-from holoprop.settling.time_stepping import TimeSteps, is_noisy
+from holoprop.settling.time_stepping import is_noisy
 
 _ROUGH = 10.0
 """Aliasing so many times what the radius of convergence makes of it is taken for an error of the solver."""
@@ -61,7 +61,7 @@ def settle_on_best_circle(
     radius, moves = _better_radius(first, points, tolerance, expected)
 
     def again(first: Circle) -> Circle:
-        start = None if isinstance(solver, TimeSteps) else _continued(free, first, points, radius)
+        start = _continued(free, first, points, radius)
         return _better(first, settle_on_circle(problem, target, free, points, radius, solver, start, **settings))
 
     circle = lax.cond(jnp.any(moves), again, lambda first: first, first)

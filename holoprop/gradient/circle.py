@@ -62,7 +62,7 @@ def settle_on_circle(
     kind = complex_dtype(problem.net) if points > 2 else radius.dtype
     betas = jnp.asarray(unit).astype(kind)[:, None] * radius.astype(kind)
     weights = jnp.asarray(multiplicity / points).astype(kind)[:, None] / betas
-    if start is None and isinstance(solver, TimeSteps):
+    if isinstance(solver, TimeSteps):
         start = repeat(tuple(s.astype(kind) for s in free.state), betas.shape[0])
     if points == 2:
         start = repeat(free.state, 2) if start is None else start

@@ -56,7 +56,7 @@ class Estimate(eqx.Module):
 
 
 class RealNudges(NamedTuple):
-    """The nudges `β_k`, each with its weight `w_k`, and the weight `w_0` of the free state (or `None`)."""
+    """The nudges `β_k`, each with its weight `w_k`, and `w_0 = −Σ_k w_k` of the free one, or `None` if 0."""
 
     betas: list[Any]
     weights: list[Any]

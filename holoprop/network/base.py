@@ -99,9 +99,12 @@ class AbstractNetwork(eqx.Module):
     def potential_difference(self, c: Inexact[Array, "..."], s: State, rested: State) -> Inexact[Array, ""]:
         """Return `Φ(c, s) − Φ(c, rested)`, of which estimators take the derivative by the parameters.
 
-        `s` is real or complex, `rested` that or real. By default it is just that difference, whose derivative sums what
-        both have in common twice; a network that can do without overrides it, as `LayeredNetwork` does, and estimates
-        from small nudges in float32 are then up to thirty times as precise.
+        Both are states of one sample, layers of `layer_shapes`; `s` is real or complex, and so is what is returned, of
+        its dtype; `rested` is real or that. By default it is just that difference, whose derivative sums what both have
+        in common twice; a network that can do without overrides it, as `LayeredNetwork` does, and estimates from small
+        nudges in float32 are then up to thirty times as precise.
+
+        **Raises:** `ValueError` if there is no `potential`.
         """
         potential = getattr(self, "potential", None)
         if potential is None:

@@ -12,11 +12,9 @@ import pytest
 import holoprop as hp
 from holoprop.network import convolution
 from holoprop.network.build_conv import convnet
+from tests.settling.compiled import problem_of, residual
 
 VGG = {"pools": (1, 3, 5), "padding": ("SAME", "SAME", "SAME", "VALID", "SAME", "VALID")}
-
-
-problem_of, residual = eqx.filter_jit(hp.FixedPoint.of), eqx.filter_jit(hp.FixedPoint.residual)
 
 
 def small(**settings):

@@ -13,6 +13,7 @@ import holoprop as hp
 from holoprop.network.connection import Returning
 from holoprop.settling.fixed_point import FixedPoint
 from holoprop.settling.run import settle_problem
+from tests.settling.compiled import residual
 
 KEY = jax.random.key(3)
 SHAPE = (8, 8, 2)
@@ -52,7 +53,6 @@ def flat_jacobian(net, x, state):
 
 
 drive = eqx.filter_jit(lambda net, x, state: net.drive(net.clamp(x), state))
-residual = eqx.filter_jit(FixedPoint.residual)
 
 
 @eqx.filter_jit

@@ -56,24 +56,16 @@ class UserField(hp.AbstractNetwork):
         return (self.first.forward(c) + s[0] @ self.loop,)
 
 
-class UserBoth(hp.AbstractNetwork):
-    """A drive and the potential that it is the gradient of, both written out."""
+class UserBoth(UserField):
+    """The same with symmetric weights: a drive and the potential that it is the gradient of, both written out."""
 
-    first: jax.Array
-    loop: jax.Array
-    readout: hp.Readout
-    activation: hp.AbstractActivation = hp.Tanh()
-    cost: hp.AbstractCost = hp.SquaredError()
-    input_shape: ClassVar = (INPUTS,)
-    layer_shapes: ClassVar = ((FIRST,),)
-    classes: ClassVar = CLASSES
     is_energy: ClassVar = True
 
     def drive(self, c, s):
-        return (c @ self.first + s[0] @ (self.loop + self.loop.T),)
+        return (self.first.forward(c) + s[0] @ (self.loop + self.loop.T),)
 
     def potential(self, c, s):
-        return s[0] @ (c @ self.first) + s[0] @ self.loop @ s[0]
+        return s[0] @ self.first.forward(c) + s[0] @ self.loop @ s[0]
 
 
 def arrays():
@@ -146,8 +138,8 @@ def test_a_vector_field_settles(field, beta):
 @pytest.mark.parametrize("estimator", [hp.Holomorphic(8, 0.1, solver=SOLVER), hp.Stencil(beta=0.01, solver=SOLVER)])
 def test_a_network_that_has_a_potential_beside_its_drive(field, estimator):
     """Oracle: the implicit gradient."""
-    net, x, (w, loop, _) = field
-    both = UserBoth(jnp.asarray(w), jnp.asarray(loop / 3), net.readout)
+    net, x, _ = field
+    both = UserBoth(net.first, net.loop / 3, net.readout)
     exact = hp.Implicit(solver=SOLVER)(both, x, LABELS).gradient
     assert hp.alignment(estimator(both, x, LABELS).gradient, exact).total.relative_error < 1e-7
 

@@ -13,8 +13,7 @@ from holoprop.bench.counting import SweepCounter
 from holoprop.network.product import real_product
 from holoprop.settling.mixed import rounded
 from holoprop.settling.run import settle_problem
-
-problem_of, residual = eqx.filter_jit(hp.FixedPoint.of), eqx.filter_jit(hp.FixedPoint.residual)
+from tests.settling.compiled import problem_of, residual
 
 
 def network(kind):
