@@ -174,3 +174,16 @@ def test_a_circle_on_which_no_sample_arrives_teaches_only_to_be_smaller(x64):
     assert all(np.isfinite(float(leaf)) for leaf in jax.tree.leaves(said))
     radius, limit = better_radius(said, 4)
     assert 0 < float(radius) < 0.15 and 0 < float(limit) < 0.3
+
+
+def test_time_steps_begin_at_the_free_state_on_a_second_circle_too(x64, case):
+    """Oracle: the circle of the radii that were found, by itself; so few steps that their start still shows."""
+    net, x, y, _ = case
+    steps = hp.TimeSteps(4)
+    found = hp.Holomorphic(4, tolerance=1e-9, solver=hp.Anderson(tolerance=1e-12), nudged_solver=steps)(net, x, y)
+    radius = jnp.abs(found.certificate.betas[0])
+    assert float(jnp.ptp(radius)) > 0
+    for each in range(2):
+        alone = hp.Holomorphic(4, float(radius[each]), solver=hp.Anderson(tolerance=1e-12), nudged_solver=steps)
+        states = alone(net, x[each : each + 1], y[each : each + 1]).certificate.spectrum
+        np.testing.assert_allclose(states.norms[0], found.certificate.spectrum.norms[each], rtol=1e-6, atol=1e-12)
